@@ -1,0 +1,1 @@
+//! Tokens for those who need one: environment, `tokens.json`, child processes.

@@ -1,0 +1,1 @@
+//! Credentials that other software left behind, read into candidates for adoption.

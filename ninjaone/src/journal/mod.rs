@@ -1,0 +1,1 @@
+//! Rotated pairs on the disk of the worker, from the reply of the provider to the durable commit.

@@ -1,0 +1,19 @@
+//! Keeps the OAuth credentials of NinjaOne integrations fresh.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`integration`] | how an integration and its grants are named |
+//! | [`provider`] | NinjaOne from outside: hosts, the token endpoint, what each answer means |
+//! | [`vault`] | sealing: the key ring, sealed blobs, keyed fingerprints |
+//! | [`journal`] | rotated pairs on the worker's disk between the reply and the commit |
+//! | [`import`] | credentials that other software left behind |
+//! | [`handoff`] | tokens for those who need one: environment, files, child processes |
+//! | [`simulator`] | a strict stand-in for NinjaOne |
+
+pub mod handoff;
+pub mod import;
+pub mod integration;
+pub mod journal;
+pub mod provider;
+pub mod simulator;
+pub mod vault;

@@ -1,0 +1,2 @@
+//! The program `evergreen`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sealing: the key ring, sealed blobs bound to their place, keyed fingerprints.
