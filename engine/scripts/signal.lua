@@ -1,0 +1,55 @@
+-- Queues a signal; creates the workflow if asked to; a pre-emptive signal ends the lease at once.
+--
+-- KEYS  1 due     zset    2 parked  zset    3 wf      hash    4 inbox   list
+-- ARGV  1 now ms, or '' for the server's clock     2 member of due
+--       3 the signal                               4 pre-emptive, '0' or '1'
+--       5 ends the lease of this claim id, or ''   6 create, '0' or '1'
+--       7 initial state   8 initial data           9 schema
+--      10 signals an inbox may hold
+--      11 wake channel                            12 partition, as told on the wake channel
+-- Replies (all numbers as text)
+--   queued   now v held    held is '1' while somebody holds the workflow: their commit makes it due
+--   unknown  now           no such workflow, and the signal does not create one
+--   full     now           the inbox holds as many as it may; nothing written
+local due, parked, wf, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local member, payload, preemptive, ends_claim = ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5]
+local create, state, data, schema = ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9]
+local inbox_max, channel, partition = tonumber(ARGV[10]), ARGV[11], ARGV[12]
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local now_text = string.format('%.0f', now)
+
+local v, owner, claim, reason = unpack(redis.call('HMGET', wf, 'v', 'owner', 'claim', 'parked'))
+if not v and not create then return { 'unknown', now_text } end
+-- A pre-emptive signal is never refused: whoever disconnects must be able to.
+if not preemptive and redis.call('LLEN', inbox) >= inbox_max then return { 'full', now_text } end
+
+if not v then
+  v = '0'
+  redis.call('HSET', wf, 'state', state, 'data', data, 'schema', schema, 'v', v, 'fence', 0,
+    'attempt', 0)
+end
+redis.call('RPUSH', inbox, now_text .. ' ' .. payload)
+
+if preemptive or (ends_claim ~= '' and claim == ends_claim) then
+  redis.call('HINCRBY', wf, 'fence', 1)
+  redis.call('HDEL', wf, 'owner', 'claim', 'lease_until')
+  owner = false
+end
+if preemptive then
+  redis.call('HDEL', wf, 'parked')
+  redis.call('HSET', wf, 'attempt', 0, 'barrier', 1)
+  redis.call('ZREM', parked, member)
+  reason = false
+end
+
+-- A signal never shortens a lease, and never wakes what waits for a human.
+if not owner and not reason then
+  redis.call('ZADD', due, now_text, member)
+  redis.call('PUBLISH', channel, partition .. ' ' .. now_text)
+end
+return { 'queued', now_text, v, owner and '1' or '0' }

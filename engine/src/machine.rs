@@ -1,0 +1,330 @@
+//! What a workflow is: a `statig` state machine that says what it wants and does nothing itself.
+//!
+//! ```text
+//!   (phase, data) + input + facts  ──step──▶  (phase, data) + effects
+//! ```
+//!
+//! The machine is pure. It has no clock and no randomness: the time and one random number come with
+//! the [`Context`], what the deployment is set to comes as [`Workflow::Facts`]. It performs nothing:
+//! it asks, through [`Effects`], to be woken, to have an activity performed, to have something sealed
+//! or published. The turn does what the *last* state asked for, after the state is safely written.
+//!
+//! This is the only file of the engine that names `statig`. A machine is its shared storage (the
+//! type that implements [`Workflow`]) and its enum of states ([`Workflow::Phase`]); the engine drives
+//! that enum itself, because the wrapper that `statig` offers runs entry actions again whenever a
+//! stored machine is loaded. For the same reason a machine has no entry or exit actions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use statig::Outcome as Answer;
+use statig::blocking::{IntoStateMachine, State, StateExt, Superstate};
+
+use crate::id::WorkflowId;
+
+/// Milliseconds since 1970-01-01 UTC by the store's clock.
+pub type Millis = u64;
+
+/// A durable workflow: the data that all its states share, and how it answers each input.
+pub trait Workflow: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The stable name under which it is stored, `[a-z0-9.]{1,40}`.
+    const KIND: &'static str;
+    /// The version of what is stored; raise it with a change that older code cannot read.
+    const SCHEMA: u32 = 1;
+
+    /// The states. Serialised as an externally tagged enum: the variant's name is what `redis-cli`
+    /// shows as `state`, so give variants names that are never renamed.
+    type Phase: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
+    /// What can come from outside.
+    type Signal: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
+    /// A call to the outside world that a state may ask for. Written down before it is performed.
+    type Activity: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
+    /// How an activity ended.
+    type Outcome: Clone + Send + Sync + 'static;
+    /// What the machine may ask to have sealed. Never serialised by the engine.
+    type Secret: Clone + Send + Sync + 'static;
+    /// What a transition may know of the deployment: settings, for example.
+    type Facts: Send + Sync + 'static;
+
+    /// Where a workflow begins.
+    fn initial() -> (Self, Self::Phase);
+
+    /// Answers one input. Implement it as a call of [`dispatch`].
+    fn step(
+        &mut self,
+        phase: &mut Self::Phase,
+        input: &Input<Self>,
+        context: &mut Context<'_, Self>,
+    ) -> Step;
+
+    /// The word for an input in logs, such as `RefreshNow` or `Refreshed`.
+    fn describe(input: &Input<Self>) -> String;
+
+    /// Rewrites what an older version stored. Called when the stored schema is below [`Self::SCHEMA`].
+    ///
+    /// # Errors
+    /// When there is no way from that version.
+    fn upgrade(from: u32, stored: Stored) -> Result<Stored, String> {
+        let _ = stored;
+        Err(format!(
+            "no upgrade from schema {from} to {} of {}",
+            Self::SCHEMA,
+            Self::KIND
+        ))
+    }
+
+    /// The field and the value by which an event names its workflow.
+    fn subject(id: &WorkflowId) -> (&'static str, String) {
+        ("workflow", id.id().to_owned())
+    }
+}
+
+/// State and data as they are stored.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize, Serialize)]
+pub struct Stored {
+    /// The name of the state.
+    pub name: String,
+    /// What belongs to that state alone.
+    pub phase: serde_json::Value,
+    /// What all states share.
+    pub data: serde_json::Value,
+}
+
+/// What can happen to a workflow.
+pub enum Input<W: Workflow> {
+    /// The time that the machine asked for has come.
+    TimerFired,
+    /// Something from outside.
+    Signal(W::Signal),
+    /// How the activity ended.
+    Outcome(W::Outcome),
+    /// The holder that had set out to perform this activity vanished; whether it was performed is
+    /// not known.
+    ActivityLost(W::Activity),
+    /// The activity may not begin before this time: whoever guards the other end said so.
+    Held {
+        /// When it may be asked again.
+        until: Millis,
+    },
+}
+
+impl<W: Workflow> Clone for Input<W> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::TimerFired => Self::TimerFired,
+            Self::Signal(signal) => Self::Signal(signal.clone()),
+            Self::Outcome(outcome) => Self::Outcome(outcome.clone()),
+            Self::ActivityLost(activity) => Self::ActivityLost(activity.clone()),
+            Self::Held { until } => Self::Held { until: *until },
+        }
+    }
+}
+
+/// How a machine answered an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It went to a state (perhaps the one it was in).
+    Moved,
+    /// It stayed where it was, perhaps with changed data.
+    Stayed,
+    /// No state and no superstate had an answer. Counted, and shown in the log.
+    Ignored,
+}
+
+/// What comes with an input, and where the machine says what it wants.
+pub struct Context<'a, W: Workflow> {
+    /// The workflow's name.
+    pub id: &'a WorkflowId,
+    /// The store's time when the turn began.
+    pub now: Millis,
+    /// Uniform in 0 ≤ x < 1, the same for all inputs of one turn.
+    pub random: f64,
+    /// What the deployment is set to.
+    pub facts: &'a W::Facts,
+    /// What the machine wants.
+    pub effects: Effects<W>,
+}
+
+/// One change of what is sealed.
+pub enum SealedChange<W: Workflow> {
+    /// Seal this and keep it under the name.
+    Put(&'static str, W::Secret),
+    /// Erase what is kept under the name.
+    Erase(String),
+    /// Erase everything.
+    Clear,
+}
+
+impl<W: Workflow> Clone for SealedChange<W> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Put(slot, secret) => Self::Put(slot, secret.clone()),
+            Self::Erase(slot) => Self::Erase(slot.clone()),
+            Self::Clear => Self::Clear,
+        }
+    }
+}
+
+/// An event for the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its stable name.
+    pub name: String,
+    /// What it tells. Never secret.
+    pub payload: serde_json::Value,
+}
+
+/// What transitions ask for.
+///
+/// What is to be *done* next (`perform`, the timer, the verdict, finishing) belongs to the state the
+/// machine is in: a transition forgets what the state before it wanted. What *has happened* (events,
+/// sealed changes) accumulates.
+pub struct Effects<W: Workflow> {
+    pub(crate) perform: Option<W::Activity>,
+    pub(crate) timer: Timer,
+    pub(crate) visible_at: Option<Millis>,
+    pub(crate) verdict: bool,
+    pub(crate) finish: bool,
+    pub(crate) sealed: Vec<SealedChange<W>>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) notes: BTreeMap<&'static str, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// As it was.
+    Keep,
+    At(Millis),
+    Off,
+}
+
+impl<W: Workflow> Default for Effects<W> {
+    fn default() -> Self {
+        Self {
+            perform: None,
+            timer: Timer::Keep,
+            visible_at: None,
+            verdict: false,
+            finish: false,
+            sealed: Vec::new(),
+            events: Vec::new(),
+            notes: BTreeMap::new(),
+        }
+    }
+}
+
+impl<W: Workflow> Effects<W> {
+    /// Sets the workflow's one timer; it replaces the one set before.
+    pub fn wake_at(&mut self, at: Millis) {
+        self.timer = Timer::At(at);
+    }
+
+    /// Takes the timer away.
+    pub fn no_timer(&mut self) {
+        self.timer = Timer::Off;
+    }
+
+    /// Keeps the workflow out of sight until then although its timer comes sooner.
+    pub fn hold_until(&mut self, at: Millis) {
+        self.visible_at = Some(at);
+    }
+
+    /// Asks for an activity. It is written down with the state, then performed, once a turn at most.
+    pub fn perform(&mut self, activity: W::Activity) {
+        self.perform = Some(activity);
+    }
+
+    /// Says that this transition condemns: it is committed only if no signal came since the claim,
+    /// or after those that came were heard.
+    pub fn verdict(&mut self) {
+        self.verdict = true;
+    }
+
+    /// Ends the workflow: its record, blobs and log are removed with this commit.
+    pub fn finish(&mut self) {
+        self.finish = true;
+    }
+
+    /// Seals something under a name, in the same commit as the state.
+    pub fn seal(&mut self, slot: &'static str, secret: W::Secret) {
+        self.sealed.push(SealedChange::Put(slot, secret));
+    }
+
+    /// Erases one sealed blob.
+    pub fn erase(&mut self, slot: impl Into<String>) {
+        self.sealed.push(SealedChange::Erase(slot.into()));
+    }
+
+    /// Erases all sealed blobs.
+    pub fn erase_all(&mut self) {
+        self.sealed.push(SealedChange::Clear);
+    }
+
+    /// Publishes an event with this commit.
+    pub fn publish(&mut self, name: impl Into<String>, payload: serde_json::Value) {
+        self.events.push(Event {
+            name: name.into(),
+            payload,
+        });
+    }
+
+    /// Adds a field to the log entry and the structured record of this transition. Never secret.
+    pub fn note(&mut self, field: &'static str, value: impl Into<serde_json::Value>) {
+        self.notes.insert(field, value.into());
+    }
+
+    /// Takes over what one input led to: see the type's own words.
+    pub(crate) fn absorb(&mut self, step: Step, new: Self) {
+        if step == Step::Moved {
+            self.perform = None;
+            self.timer = Timer::Off;
+            self.visible_at = None;
+            self.verdict = false;
+            self.finish = false;
+        }
+        if new.perform.is_some() {
+            self.perform = new.perform;
+        }
+        if new.timer != Timer::Keep {
+            self.timer = new.timer;
+        }
+        if new.visible_at.is_some() {
+            self.visible_at = new.visible_at;
+        }
+        self.verdict |= new.verdict;
+        self.finish |= new.finish;
+        self.sealed.extend(new.sealed);
+        self.events.extend(new.events);
+        self.notes.extend(new.notes);
+    }
+}
+
+/// Drives a `statig` machine's enum through one event, and says how it answered.
+pub fn dispatch<M>(
+    phase: &mut M::State,
+    shared: &mut M,
+    event: &M::Event<'_>,
+    context: &mut M::Context<'_>,
+) -> Step
+where
+    M: IntoStateMachine,
+    M::State: State<M> + 'static,
+    for<'b> M::Superstate<'b>: Superstate<M>,
+{
+    match StateExt::handle(phase, shared, event, context) {
+        Answer::Handled => Step::Stayed,
+        Answer::Super => Step::Ignored,
+        Answer::Transition(next) => {
+            *phase = next;
+            Step::Moved
+        }
+    }
+}
+
+impl<W: Workflow> fmt::Debug for Input<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&W::describe(self))
+    }
+}

@@ -1,0 +1,1 @@
+//! The protocol, written down in plain Rust.
