@@ -275,20 +275,16 @@ impl<W: Workflow> Effects<W> {
         self.notes.insert(field, value.into());
     }
 
-    /// Takes over what one input led to: see the type's own words.
+    /// Takes over what one input led to: see the type's own words. The timer is kept by the turn.
     pub(crate) fn absorb(&mut self, step: Step, new: Self) {
         if step == Step::Moved {
             self.perform = None;
-            self.timer = Timer::Off;
             self.visible_at = None;
             self.verdict = false;
             self.finish = false;
         }
         if new.perform.is_some() {
             self.perform = new.perform;
-        }
-        if new.timer != Timer::Keep {
-            self.timer = new.timer;
         }
         if new.visible_at.is_some() {
             self.visible_at = new.visible_at;
