@@ -1,8 +1,5 @@
 //! Keys of the HTTP API: made once, kept hashed, compared in constant time.
 
-use std::fmt;
-use std::str::FromStr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::zeroize::Zeroizing;
@@ -11,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{HexError, from_hex};
+use super::written_in_hex;
 
 /// What every key starts with, so that scanners of repositories and logs can recognise one.
 pub const PREFIX: &str = "eg_";
@@ -52,39 +49,7 @@ impl PartialEq for Digest {
 
 impl Eq for Digest {}
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Digest({self})")
-    }
-}
-
-impl FromStr for Digest {
-    type Err = HexError;
-
-    fn from_str(text: &str) -> Result<Self, HexError> {
-        from_hex("SHA-256 of an API key", text).map(Self)
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = HexError;
-
-    fn try_from(text: String) -> Result<Self, HexError> {
-        text.parse()
-    }
-}
+written_in_hex!(Digest, "SHA-256 of an API key");
 
 /// Whether two byte strings are equal, in a time that does not tell where they differ.
 ///

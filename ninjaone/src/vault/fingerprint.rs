@@ -1,14 +1,13 @@
 //! Telling refresh tokens apart without keeping them.
 
 use std::fmt;
-use std::str::FromStr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::{HexError, from_hex};
+use super::{HexError, from_hex, written_in_hex};
 
 /// The salt of a fleet's fingerprints: 32 random bytes, kept in `evergreen:meta` as hex.
 ///
@@ -64,39 +63,7 @@ impl fmt::Debug for FingerprintKey {
 #[serde(into = "String", try_from = "String")]
 pub struct Fingerprint([u8; 8]);
 
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({self})")
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = HexError;
-
-    fn from_str(text: &str) -> Result<Self, HexError> {
-        from_hex("fingerprint", text).map(Self)
-    }
-}
-
-impl From<Fingerprint> for String {
-    fn from(fingerprint: Fingerprint) -> Self {
-        fingerprint.to_string()
-    }
-}
-
-impl TryFrom<String> for Fingerprint {
-    type Error = HexError;
-
-    fn try_from(text: String) -> Result<Self, HexError> {
-        text.parse()
-    }
-}
+written_in_hex!(Fingerprint, "fingerprint");
 
 #[cfg(test)]
 mod tests {

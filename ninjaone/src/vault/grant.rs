@@ -1,11 +1,8 @@
 //! The random id of one consent: what machines compare to know whether two pairs belong together.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use super::{HexError, from_hex};
+use super::written_in_hex;
 
 /// One grant, drawn at random by whoever stores it; written as 16 hexadecimal digits.
 ///
@@ -13,7 +10,7 @@ use super::{HexError, from_hex};
 /// customer's new grant; random ids cannot meet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct GrantId(u64);
+pub struct GrantId([u8; 8]);
 
 impl GrantId {
     /// Draws a new one.
@@ -24,43 +21,11 @@ impl GrantId {
 
     /// The id as it goes into associated data.
     pub(super) fn to_bytes(self) -> [u8; 8] {
-        self.0.to_be_bytes()
+        self.0
     }
 }
 
-impl fmt::Display for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GrantId({self})")
-    }
-}
-
-impl FromStr for GrantId {
-    type Err = HexError;
-
-    fn from_str(text: &str) -> Result<Self, HexError> {
-        from_hex("grant id", text).map(|bytes| Self(u64::from_be_bytes(bytes)))
-    }
-}
-
-impl From<GrantId> for String {
-    fn from(id: GrantId) -> Self {
-        id.to_string()
-    }
-}
-
-impl TryFrom<String> for GrantId {
-    type Error = HexError;
-
-    fn try_from(text: String) -> Result<Self, HexError> {
-        text.parse()
-    }
-}
+written_in_hex!(GrantId, "grant id");
 
 #[cfg(test)]
 mod tests {
@@ -68,7 +33,7 @@ mod tests {
 
     #[test]
     fn it_is_written_as_sixteen_digits_and_read_back() {
-        let id = GrantId(0xab);
+        let id = GrantId([0, 0, 0, 0, 0, 0, 0, 0xab]);
         assert_eq!(id.to_string(), "00000000000000ab");
         assert_eq!(serde_json::to_string(&id).unwrap(), "\"00000000000000ab\"");
         assert_eq!(

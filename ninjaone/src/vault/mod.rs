@@ -10,6 +10,7 @@
 //! | `grant.rs` | the random id of one consent |
 //! | `fingerprint.rs` | telling refresh tokens apart without keeping them |
 //! | `apikey.rs` | keys of the HTTP API: made once, kept hashed, compared in constant time |
+//! | `hex_text.rs` | the text form that ids and digests share |
 //!
 //! Nothing in here reads a clock, waits or talks to anybody; randomness comes from the operating
 //! system. A secret leaves only through [`secrecy`], so that no `Debug`, error or log can show one.
@@ -18,6 +19,7 @@ pub mod apikey;
 mod fields;
 mod fingerprint;
 mod grant;
+mod hex_text;
 mod pair;
 mod place;
 mod ring;
@@ -25,33 +27,9 @@ mod seal;
 
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use grant::GrantId;
+pub use hex_text::HexError;
+pub(crate) use hex_text::{from_hex, written_in_hex};
 pub use pair::{AppCredentials, Pair};
 pub use place::{Place, Workflow};
 pub use ring::{KeyRing, NewKey, RingError};
 pub use seal::{OpenError, Sealed};
-
-/// A text that should have been so many hexadecimal digits and is not.
-///
-/// It says what was expected and never repeats what came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: expected {digits} lower-case hexadecimal digits")]
-pub struct HexError {
-    /// What was being read.
-    pub what: &'static str,
-    /// How many digits it has.
-    pub digits: usize,
-}
-
-/// Reads exactly `N` bytes of lower-case hex: one spelling, so that equal ids are equal texts.
-fn from_hex<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], HexError> {
-    let wrong = HexError {
-        what,
-        digits: 2 * N,
-    };
-    if text.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(wrong);
-    }
-    let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| wrong)?;
-    Ok(bytes)
-}
