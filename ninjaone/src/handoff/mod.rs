@@ -9,10 +9,12 @@
 //! | [`mod@format`] | as `raw` or `json` on standard output |
 //! | [`mod@env`] | as lines that a shell can evaluate |
 //! | [`exec`] | to one child process |
+//! | [`tokens_json`] | as the file of the NinjaRMM MCP server |
 
 pub mod env;
 pub mod exec;
 pub mod format;
+pub mod tokens_json;
 
 use secrecy::SecretString;
 
