@@ -10,11 +10,13 @@
 //! | [`mod@env`] | as lines that a shell can evaluate |
 //! | [`exec`] | to one child process |
 //! | [`tokens_json`] | as the file of the NinjaRMM MCP server |
+//! | [`watch`] | the same file, kept fresh |
 
 pub mod env;
 pub mod exec;
 pub mod format;
 pub mod tokens_json;
+pub mod watch;
 
 use secrecy::SecretString;
 

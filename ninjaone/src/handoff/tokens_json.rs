@@ -6,7 +6,7 @@
 //! parse is set aside first, and nothing of it is lost.
 //!
 //! The other slot is kept. The consumer itself keeps neither: it reads the file once and rewrites
-//! all of it from memory.
+//! all of it from memory, which is what [`super::watch`] is for.
 
 mod slot;
 #[cfg(test)]
