@@ -22,7 +22,7 @@ pub struct Call<'a, W: Workflow> {
     pub deadline: Instant,
     /// Check [`Trust::holds`] immediately before the first byte leaves.
     pub trust: Trust,
-    /// The store's time when the turn began.
+    /// The store's time as the activity begins.
     pub now: Millis,
     /// The claim under which it runs; names this very attempt in journals.
     pub claim: &'a str,
@@ -56,11 +56,17 @@ pub trait Activities<W: Workflow>: Send + Sync + 'static {
     /// What transitions may know of the deployment.
     fn facts(&self) -> Arc<W::Facts>;
 
-    /// Seals what a transition asked to have sealed, bound to its place.
+    /// Seals what a transition asked to have sealed, bound to its place. `blobs` are those that the
+    /// claim read.
     ///
     /// # Errors
     /// When a key is missing; the turn is given back.
-    fn seal(&self, id: &WorkflowId, secret: &W::Secret) -> Result<String, SealError>;
+    fn seal(
+        &self,
+        id: &WorkflowId,
+        secret: &W::Secret,
+        blobs: &SealedBlobs,
+    ) -> Result<String, SealError>;
 
     /// Whether the activity may begin; asked before it is written down. `now` is the store's time.
     async fn admit(&self, id: &WorkflowId, activity: &W::Activity, now: Millis) -> Admission {

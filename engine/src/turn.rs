@@ -294,7 +294,7 @@ async fn act<W: Workflow>(
                 sealed: &sealed,
                 deadline,
                 trust,
-                now: holding.now,
+                now: store_now(holding),
                 claim: &holding.claim,
             };
             let work = std::panic::AssertUnwindSafe(env.activities.perform(call)).catch_unwind();
@@ -326,7 +326,7 @@ async fn conclude<W: Workflow>(
     precious: bool,
 ) -> Result<TurnEnd, Trouble> {
     let facts = env.activities.facts();
-    let now = holding.now + u64::try_from(holding.trust.elapsed_ms()).unwrap_or(0);
+    let now = store_now(holding);
     let around = Surroundings {
         id: &holding.id,
         now,
@@ -386,6 +386,11 @@ async fn conclude<W: Workflow>(
         }
     }
     Err(Trouble::Fenced)
+}
+
+/// The store's time: what the claim told, and what has passed here since.
+fn store_now(holding: &Holding) -> Millis {
+    holding.now + u64::try_from(holding.trust.elapsed_ms()).unwrap_or(0)
 }
 
 /// Somebody else has the workflow: what was learnt reaches it as a signal.

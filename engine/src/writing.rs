@@ -231,7 +231,7 @@ fn seal_all<W: Workflow>(
     for change in &run.effects.sealed {
         match change {
             SealedChange::Put(slot, secret) => {
-                kept.insert((*slot).to_owned(), Some(secret));
+                kept.insert(slot.clone(), Some(secret));
             }
             SealedChange::Erase(slot) => {
                 kept.insert(slot.clone(), None);
@@ -245,7 +245,10 @@ fn seal_all<W: Workflow>(
     let mut ops: Vec<SealedOp> = clear.then_some(SealedOp::Clear).into_iter().collect();
     for (slot, secret) in kept {
         ops.push(match secret {
-            Some(secret) => SealedOp::Put(slot, env.activities.seal(&holding.id, secret)?),
+            Some(secret) => SealedOp::Put(
+                slot,
+                env.activities.seal(&holding.id, secret, &holding.sealed)?,
+            ),
             None => SealedOp::Erase(slot),
         });
     }
