@@ -1,3 +1,1 @@
 //! Rotated pairs on the disk of the worker, from the reply of the provider to the durable commit.
-mod entry;
-pub use entry::{Entry, EntryId};
