@@ -11,14 +11,16 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, LOCATION};
+use secrecy::ExposeSecret;
 use url::Url;
 
-use super::answer::{Answer, Attention, Detail, Reason, Why};
+use super::answer::{Answer, Detail};
 use super::body::{Body, decode, salvage};
 use super::clean::Mask;
 use super::granted::Granted;
 use super::request::{ClientApp, TokenRequest};
 use super::throttle::{self, DEFAULT_PAUSE};
+use super::words::{Attention, Reason, Why};
 
 /// What an error code means, whatever the status beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +171,7 @@ pub(super) fn no_head(why: Why) -> Judged {
     }
 }
 
-fn broken_off(head: &Head, text: &str, why: Why, request: &TokenRequest) -> Verdict {
+fn broken_off(head: &Head, text: &str, why: Why, request: &TokenRequest) -> Judged {
     match of_status(head.status) {
         // The rest of the body could not have changed these.
         Status::Redirect => Answer::Misconfigured {
@@ -182,7 +184,7 @@ fn broken_off(head: &Head, text: &str, why: Why, request: &TokenRequest) -> Verd
     }
 }
 
-fn whole(head: &Head, body: &Body<'_>, request: &TokenRequest, mask: &Mask) -> Verdict {
+fn whole(head: &Head, body: &Body<'_>, request: &TokenRequest, mask: &Mask) -> Judged {
     if head.is_success()
         && let Some(granted) = Granted::read(body, request, mask)
     {
@@ -231,8 +233,6 @@ fn whole(head: &Head, body: &Body<'_>, request: &TokenRequest, mask: &Mask) -> V
 }
 
 /// A judgement whose detail is filled in by [`classify`].
-type Verdict = Judged;
-
 impl From<Answer> for Judged {
     fn from(answer: Answer) -> Self {
         Self {
@@ -281,8 +281,6 @@ fn busy(head: &Head, why: Why) -> Answer {
 }
 
 fn ambiguous(text: &str, why: Why, request: &TokenRequest) -> Answer {
-    use secrecy::ExposeSecret;
-
     let sent = request.spends().map(ExposeSecret::expose_secret);
     let rotates = !matches!(request, TokenRequest::ClientCredentials { .. });
     Answer::Unknown {

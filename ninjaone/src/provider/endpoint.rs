@@ -14,92 +14,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Attention, Detail, Reply, Why};
+use super::answer::{Answer, Detail, Reply};
+use super::call::{Sent, TokenCall, TokenEndpointOptions};
 use super::classify::Judged;
-use super::exchange::{MaySend, Seen, Watch, exchange, not_sent, wall_ms};
+use super::exchange::{Seen, Watch, exchange, not_sent, wall_ms};
 use super::host::InstanceUrl;
-use super::http::{BuildFailed, HttpOptions};
+use super::http::BuildFailed;
 use super::policy::HostPolicy;
-use super::request::{ClientApp, TokenPath, TokenRequest};
+use super::request::TokenPath;
 use super::throttle;
-
-/// How the endpoint is reached, and how long it is listened to.
-#[derive(Debug, Clone)]
-pub struct TokenEndpointOptions {
-    /// The HTTP client.
-    pub http: HttpOptions,
-    /// How many replies past their deadline are read at the same time; further ones are given up.
-    pub late_reads: usize,
-    /// How long after its deadline a reply is still read.
-    pub late_limit: Duration,
-}
-
-impl Default for TokenEndpointOptions {
-    fn default() -> Self {
-        Self {
-            http: HttpOptions::default(),
-            late_reads: 64,
-            late_limit: Duration::from_secs(60),
-        }
-    }
-}
-
-/// One call of the token endpoint.
-#[derive(Clone)]
-pub struct TokenCall {
-    /// Where the tenant lives.
-    pub instance: InstanceUrl,
-    /// The client app.
-    pub app: ClientApp,
-    /// What is asked.
-    pub request: TokenRequest,
-    /// When there must be an answer; nothing is sent after it.
-    pub deadline: Instant,
-    /// The path to begin with, where it is known from elsewhere.
-    pub known_path: Option<TokenPath>,
-    /// Asked immediately before the form leaves: is the lease still trusted?
-    pub may_send: Option<MaySend>,
-}
-
-impl TokenCall {
-    /// A call that begins with the documented path and needs no further permission.
-    #[must_use]
-    pub fn new(
-        instance: InstanceUrl,
-        app: ClientApp,
-        request: TokenRequest,
-        deadline: Instant,
-    ) -> Self {
-        Self {
-            instance,
-            app,
-            request,
-            deadline,
-            known_path: None,
-            may_send: None,
-        }
-    }
-}
-
-impl fmt::Debug for TokenCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCall")
-            .field("instance", &self.instance)
-            .field("request", &self.request)
-            .field("known_path", &self.known_path)
-            .finish_non_exhaustive()
-    }
-}
-
-/// An answer by the deadline, and perhaps a later one.
-#[derive(Debug)]
-pub struct Sent {
-    /// What was known at the deadline or before.
-    pub reply: Reply,
-    /// If that is [`Answer::Unknown`] because of the deadline: what comes after all, or `None` if
-    /// nothing does within the limit. Dropping the handle does not stop the reading.
-    pub late: Option<JoinHandle<Option<Reply>>>,
-}
+use super::words::{Attention, Why};
 
 /// The token endpoints of all hosts, through one HTTP client. Cheap to clone.
 #[derive(Clone)]
@@ -120,7 +44,7 @@ impl TokenEndpoint {
     /// Builds the client.
     ///
     /// # Errors
-    /// As [`HttpOptions::build`].
+    /// As [`HttpOptions::build`](super::HttpOptions::build).
     pub fn new(options: TokenEndpointOptions) -> Result<Self, BuildFailed> {
         let http = options.http.build()?;
         Ok(Self::with_client(http, options))
@@ -283,12 +207,6 @@ impl Seen {
     fn skew_ms(&self) -> Option<i64> {
         let head = self.head.as_ref()?;
         throttle::skew_ms(&head.headers, head.at)
-    }
-}
-
-impl From<Reply> for Sent {
-    fn from(reply: Reply) -> Self {
-        Self { reply, late: None }
     }
 }
 

@@ -1,13 +1,15 @@
 //! The endpoint against hosts that misbehave, byte by byte, on loopback.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::net::TcpListener;
 
+use super::super::http::HttpOptions;
+use super::super::misbehaving_host::{Host, Play, bytes, reply};
+use super::super::request::{ClientApp, TokenRequest};
 use super::super::resolver::GuardedResolver;
 use super::*;
 
@@ -18,126 +20,10 @@ const NO_APP: &str = r#"{"resultCode":"Client app not exist","incidentId":"WEB_M
 const ZIPPED: &str = "1f8b08000000000002ffab564a4c4e4e2d2e8e2fc9cf4ecd53b252723454d2512a4a4d2b4a2dce800b068104532b0a3281a2f199401133835a00821276783a000000";
 /// Longer than any exchange on loopback takes.
 const PATIENT: Duration = Duration::from_secs(20);
-/// Short enough to be waited for.
-const HASTY: Duration = Duration::from_millis(200);
-
-/// What the host does with one connection.
-enum Play {
-    /// Reads the request, writes these bytes, closes.
-    Reply(Vec<u8>),
-    /// Reads the request, writes the first, waits for the signal, writes the second.
-    Pause(Vec<u8>, Vec<u8>),
-    /// Reads the request, writes the head, then more body than anybody wants.
-    Flood(Vec<u8>),
-    /// Closes without having read a byte.
-    Slam,
-    /// Reads whatever comes, answers nothing, until the client goes away.
-    Silence,
-}
-
-/// A host on loopback that plays its part and remembers what it was asked.
-#[derive(Clone)]
-struct Host {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
-    flooded: Arc<AtomicU64>,
-    signal: Arc<Notify>,
-    asked: Arc<Notify>,
-}
+/// Short enough to be waited for, and long enough for a reply to begin on a busy machine.
+const HASTY: Duration = Duration::from_secs(1);
 
 impl Host {
-    async fn playing(plays: Vec<Play>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let host = Self {
-            address: listener.local_addr().unwrap(),
-            requests: Arc::default(),
-            connections: Arc::default(),
-            flooded: Arc::default(),
-            signal: Arc::default(),
-            asked: Arc::default(),
-        };
-        let server = host.clone();
-        tokio::spawn(async move {
-            for play in plays {
-                let (stream, _) = listener.accept().await.unwrap();
-                server.connections.fetch_add(1, Ordering::SeqCst);
-                server.play(stream, play).await;
-            }
-            // Whatever comes beyond the play is counted and cut.
-            while listener.accept().await.is_ok() {
-                server.connections.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        host
-    }
-
-    async fn play(&self, mut stream: TcpStream, play: Play) {
-        match play {
-            Play::Slam => {}
-            Play::Silence => {
-                let mut seen = Vec::new();
-                let _ = stream.read_to_end(&mut seen).await;
-                self.remember(&seen);
-            }
-            Play::Reply(bytes) => {
-                self.read_request(&mut stream).await;
-                let _ = stream.write_all(&bytes).await;
-            }
-            Play::Pause(before, after) => {
-                self.read_request(&mut stream).await;
-                let _ = stream.write_all(&before).await;
-                self.signal.notified().await;
-                let _ = stream.write_all(&after).await;
-            }
-            Play::Flood(head) => {
-                self.read_request(&mut stream).await;
-                let _ = stream.write_all(&head).await;
-                while stream.write_all(&[b'x'; 4096]).await.is_ok() {
-                    self.flooded.fetch_add(4096, Ordering::SeqCst);
-                }
-            }
-        }
-    }
-
-    async fn read_request(&self, stream: &mut TcpStream) {
-        let mut seen = Vec::new();
-        loop {
-            let text = String::from_utf8_lossy(&seen).to_lowercase();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head.split("content-length: ").nth(1);
-                let length = length.and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
-                if body.len() >= length.unwrap_or(0) {
-                    break;
-                }
-            }
-            if stream.read_buf(&mut seen).await.unwrap() == 0 {
-                break;
-            }
-        }
-        self.remember(&seen);
-        self.asked.notify_one();
-    }
-
-    fn remember(&self, seen: &[u8]) {
-        let text = String::from_utf8_lossy(seen).into_owned();
-        self.requests.lock().unwrap().push(text);
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    /// The paths that were asked for, in order.
-    fn paths(&self) -> Vec<String> {
-        let word = |request: &String| request.split(' ').nth(1).unwrap().to_owned();
-        self.requests().iter().map(word).collect()
-    }
-
-    fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-
     fn instance(&self, scheme: &str) -> InstanceUrl {
         let text = format!("{scheme}://{}", self.address);
         InstanceUrl::parse(&text, &HostPolicy::new().with_loopback()).unwrap()
@@ -151,16 +37,6 @@ impl Host {
             Instant::now() + patience,
         )
     }
-}
-
-fn reply(status: u16, headers: &str, body: &str) -> Play {
-    Play::Reply(bytes(status, headers, body.as_bytes()))
-}
-
-fn bytes(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\n\r\n");
-    [head.as_bytes(), body].concat()
 }
 
 fn app() -> ClientApp {

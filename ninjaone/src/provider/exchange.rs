@@ -16,10 +16,11 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Detail, Why};
+use super::answer::{Answer, Detail};
 use super::classify::{Head, Judged, classify, no_head};
 use super::request::{ClientApp, TokenPath, TokenRequest};
 use super::resolver::AddressRefused;
+use super::words::Why;
 
 /// The most that is read of a body, in bytes, after decompression.
 pub const MAX_BODY: usize = 64 * 1024;
