@@ -1,7 +1,8 @@
 //! Which hosts may see our secrets: the regions of NinjaOne, what the operator lists, and loopback
 //! where that was asked for.
 
-use super::host::{Authority, HostRefused, InstanceUrl, is_loopback};
+use super::authority::{Authority, is_loopback};
+use super::host::{HostRefused, InstanceUrl};
 use super::region::Region;
 
 /// The setting that holds the operator's list.
@@ -185,10 +186,10 @@ mod tests {
     #[test]
     fn a_bad_list_names_the_setting_and_each_bad_entry() {
         let refused = HostPolicy::new()
-            .with_operator_list("good.example,https://bad.example,10.0.0.1,b@d,x:y")
+            .with_operator_list("good.example,https://bad.example,10.0.0.1,b@d,x:y,127.1")
             .unwrap_err();
         assert_eq!(refused.field, SETTING);
-        for entry in ["entry 2", "entry 3", "entry 4", "entry 5"] {
+        for entry in ["entry 2", "entry 3", "entry 4", "entry 5", "entry 6"] {
             assert!(refused.rule.contains(entry), "{refused}");
         }
         assert!(!refused.rule.contains("entry 1"), "{refused}");
