@@ -1,0 +1,429 @@
+//! The token endpoint: what a token request is answered, and what it spends.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Request, State as Extract};
+use axum::http::{Method, StatusCode, header};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::clients::{ClientApp, GrantType, OFFLINE_ACCESS};
+use super::connection::Connection;
+use super::delivery::{Fate, Sent, answer, close_unread};
+use super::faults::{Action, Subject, Target};
+use super::ledger::{Delivery, Entry, Presented};
+use super::mint::fingerprint;
+use super::options::Rotation;
+use super::reply::{Reply, json_text};
+use super::server::{BODY_MAX, Shared};
+use super::state::{Grant, Presentation, State, millis};
+use super::wire::{Form, Name};
+
+const CREDENTIALS: [&str; 5] = [
+    "client_id",
+    "client_secret",
+    "refresh_token",
+    "code",
+    "grant_type",
+];
+
+/// A token request as it came in.
+struct Submission {
+    path: &'static str,
+    method: Method,
+    is_form: bool,
+    query: Form,
+    sent: Sent,
+    too_long: bool,
+}
+
+/// What a request gave, beside its answer.
+struct Issued {
+    grant: Name,
+    access_expires_at: u64,
+    rotated: bool,
+}
+
+pub(super) async fn ws(
+    shared: Extract<Arc<Shared>>,
+    connection: ConnectInfo<Connection>,
+    request: Request,
+) -> Response {
+    endpoint("/ws/oauth/token", shared.0, connection.0, request).await
+}
+
+pub(super) async fn plain(
+    shared: Extract<Arc<Shared>>,
+    connection: ConnectInfo<Connection>,
+    request: Request,
+) -> Response {
+    endpoint("/oauth/token", shared.0, connection.0, request).await
+}
+
+async fn endpoint(
+    path: &'static str,
+    shared: Arc<Shared>,
+    connection: Connection,
+    request: Request,
+) -> Response {
+    let _at_work = shared.at_work();
+    let unread = Subject::unread(Target::Token, path);
+    let closed = close_unread(&shared, &connection, &unread, |state, now| {
+        let entry = Entry {
+            fault: Some(Cow::Borrowed("close")),
+            delivery: Delivery::Eaten,
+            ..blank(path, now)
+        };
+        state.ledger.record(entry);
+    });
+    if let Some(closed) = closed {
+        return closed;
+    }
+    let submission = Submission::read(path, request).await;
+    let subject = submission.subject(&shared.lock(), shared.now());
+    answer(shared, connection, subject, |state, now, fate| {
+        submission.carry_out(state, now, fate)
+    })
+    .await
+}
+
+fn blank(path: &'static str, now: u64) -> Entry {
+    Entry {
+        seq: 0,
+        at_ms: now,
+        path: Cow::Borrowed(path),
+        grant_type: None,
+        client_id: None,
+        chain: None,
+        fingerprint: None,
+        presented: None,
+        presented_generation: None,
+        generation: None,
+        issued: false,
+        rotated: false,
+        access_expires_at_ms: None,
+        status: None,
+        fault: None,
+        delivery: Delivery::Pending,
+    }
+}
+
+impl Submission {
+    async fn read(path: &'static str, request: Request) -> Self {
+        let (head, body) = request.into_parts();
+        let announced = head.headers.get(header::CONTENT_TYPE);
+        let media_type = (announced.and_then(|value| value.to_str().ok()))
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default();
+        let is_form = media_type
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let body = to_bytes(body, BODY_MAX).await;
+        let too_long = body.is_err();
+        let raw = body.unwrap_or_default();
+        let form = if is_form {
+            Form::parse(&raw)
+        } else {
+            Form::default()
+        };
+        Self {
+            path,
+            method: head.method,
+            is_form,
+            query: Form::parse(head.uri.query().unwrap_or_default().as_bytes()),
+            sent: Sent { form, raw },
+            too_long,
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.sent.form.get(name)
+    }
+
+    fn client_id(&self) -> &str {
+        self.field("client_id").unwrap_or_default()
+    }
+
+    fn subject(&self, state: &State, now: u64) -> Subject {
+        let seen = self.look(state, now);
+        let of_code = (self.field("code"))
+            .and_then(|code| state.codes.get(code))
+            .map(|code| code.grant.clone());
+        Subject {
+            target: Target::Token,
+            path: self.path.to_owned(),
+            chain: seen.and_then(|seen| seen.grant).or(of_code),
+            client_id: self.field("client_id").map(str::to_owned),
+            grant_type: self.field("grant_type").map(str::to_owned),
+        }
+    }
+
+    /// What the refresh token presented is, if this is a refresh.
+    fn look(&self, state: &State, now: u64) -> Option<Presentation> {
+        let token = self.field("refresh_token")?;
+        Some(state.look_at(token, self.client_id(), now))
+    }
+
+    fn carry_out(&self, state: &mut State, now: u64, fate: &Fate) -> (Reply, Option<u64>) {
+        let seen = self.look(state, now);
+        let mut issued = None;
+        let reply = fate.reply(&self.sent, || match self.grant(state, now, fate, &seen) {
+            Ok((reply, given)) => {
+                issued = Some(given);
+                reply
+            }
+            Err(refusal) => refusal,
+        });
+        let chain = (seen.as_ref())
+            .and_then(|seen| seen.grant.clone())
+            .or(issued.as_ref().map(|issued| issued.grant.clone()));
+        let generation = (chain.as_ref())
+            .and_then(|chain| state.grants.get(chain))
+            .map(|grant| grant.generation);
+        let entry = Entry {
+            grant_type: self.field("grant_type").map(|word| {
+                GrantType::from_wire(word).map_or(Cow::Borrowed("other"), |grant| {
+                    Cow::Borrowed(grant.as_str())
+                })
+            }),
+            client_id: self.field("client_id").map(|id| {
+                let known = state.clients.get(id).is_some();
+                Name::from(if known { id } else { "unknown" })
+            }),
+            chain,
+            fingerprint: self.field("refresh_token").map(fingerprint),
+            presented: seen.as_ref().map(|seen| seen.presented),
+            presented_generation: seen.and_then(|seen| seen.generation),
+            generation,
+            issued: issued.is_some(),
+            rotated: issued.as_ref().is_some_and(|issued| issued.rotated),
+            access_expires_at_ms: issued.map(|issued| issued.access_expires_at),
+            status: fate.has_status().then(|| reply.status.as_u16()),
+            fault: fate.action().map(|action| Cow::Borrowed(action.name())),
+            ..blank(self.path, now)
+        };
+        let seq = state.ledger.record(entry);
+        (reply, Some(seq))
+    }
+
+    /// What the host itself answers.
+    fn grant(
+        &self,
+        state: &mut State,
+        now: u64,
+        fate: &Fate,
+        seen: &Option<Presentation>,
+    ) -> Result<(Reply, Issued), Reply> {
+        let paths = state.options.paths;
+        let exists = if self.path.starts_with("/ws") {
+            paths.ws
+        } else {
+            paths.plain
+        };
+        let mut failure = |status| Err(Reply::failure(status, &state.mint.uuid()));
+        if !exists {
+            return failure(StatusCode::NOT_FOUND);
+        }
+        if self.method != Method::POST {
+            return failure(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        if self.too_long {
+            return failure(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        if !self.is_form {
+            return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
+        let in_query = (CREDENTIALS.iter()).any(|name| self.query.get(name).is_some());
+        if in_query || self.sent.form.repeats() {
+            return Err(refusal("invalid_request"));
+        }
+        let grant_type = self.needed("grant_type")?;
+        let grant_type =
+            GrantType::from_wire(grant_type).ok_or(refusal("unsupported_grant_type"))?;
+        let app = self.authenticated(state, grant_type)?;
+        match grant_type {
+            GrantType::RefreshToken => {
+                self.needed("refresh_token")?;
+                let keeps = matches!(
+                    fate.action(),
+                    Some(Action::Edit(edit)) if edit.refresh_token.is_some()
+                );
+                let seen = seen.as_ref().ok_or(refusal("invalid_request"))?;
+                refresh(state, seen, keeps, now)
+            }
+            GrantType::AuthorizationCode => self.redeem(state, &app, now),
+            GrantType::ClientCredentials => self.mint(state, &app, now),
+        }
+    }
+
+    fn needed(&self, name: &str) -> Result<&str, Reply> {
+        self.field(name).ok_or(refusal("invalid_request"))
+    }
+
+    fn authenticated(&self, state: &mut State, grant: GrantType) -> Result<ClientApp, Reply> {
+        let client_id = self.needed("client_id")?;
+        let app = state.clients.get(client_id);
+        // The wrong kind of app is answered as if it did not exist.
+        let Some(app) = app.filter(|app| app.platform.offers(grant)).cloned() else {
+            return Err(Reply::client_unknown(&state.mint.uuid()));
+        };
+        if !app.secret_matches(self.field("client_secret")) {
+            return Err(Reply::oauth(StatusCode::UNAUTHORIZED, "invalid_client"));
+        }
+        if !app.grants.contains(&grant) {
+            return Err(refusal("unauthorized_client"));
+        }
+        Ok(app)
+    }
+
+    /// RFC 6749 section 4.1.3. The code is gone at its first use, whether that succeeds or not.
+    fn redeem(
+        &self,
+        state: &mut State,
+        app: &ClientApp,
+        now: u64,
+    ) -> Result<(Reply, Issued), Reply> {
+        let code = self.needed("code")?;
+        let redirect_uri = self.needed("redirect_uri")?;
+        let code = state.codes.remove(code).ok_or(refusal("invalid_grant"))?;
+        let good = code.client_id == app.client_id
+            && code.redirect_uri == redirect_uri
+            && code.expires_at > now
+            && verifies(code.challenge.as_deref(), self.field("code_verifier"));
+        if !good {
+            return Err(refusal("invalid_grant"));
+        }
+        let has_refresh_token = app.grants.contains(&GrantType::RefreshToken)
+            && code.scope.split(' ').any(|scope| scope == OFFLINE_ACCESS);
+        let grant = Grant {
+            client_id: Name::from(app.client_id.as_str()),
+            label: None,
+            scope: code.scope,
+            user: true,
+            generation: 0,
+            rotated_at: now,
+            revoked: false,
+        };
+        state.grants.insert(code.grant.clone(), grant);
+        Ok(pair(state, code.grant, has_refresh_token, false, now))
+    }
+
+    /// RFC 6749 section 4.4. One grant per app and scope set, and never a refresh token.
+    fn mint(&self, state: &mut State, app: &ClientApp, now: u64) -> Result<(Reply, Issued), Reply> {
+        let scope = (app.scope_for(self.field("scope"))).ok_or(refusal("invalid_scope"))?;
+        let key = (app.client_id.clone(), scope.clone());
+        let known = state.machines.get(&key).cloned();
+        let grant = known.unwrap_or_else(|| {
+            let id = state.mint.uuid();
+            let grant = Grant {
+                client_id: Name::from(app.client_id.as_str()),
+                label: None,
+                scope,
+                user: false,
+                generation: 0,
+                rotated_at: now,
+                revoked: false,
+            };
+            state.grants.insert(id.clone(), grant);
+            state.machines.insert(key, id.clone());
+            id
+        });
+        Ok(pair(state, grant, false, false, now))
+    }
+}
+
+fn refusal(error: &str) -> Reply {
+    Reply::oauth(StatusCode::BAD_REQUEST, error)
+}
+
+/// RFC 7636 section 4.6, S256 only. A verifier without a challenge is a downgrade.
+fn verifies(challenge: Option<&str>, verifier: Option<&str>) -> bool {
+    match (challenge, verifier) {
+        (None, None) => true,
+        (Some(challenge), Some(verifier)) => {
+            (43..=128).contains(&verifier.len())
+                && URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)) == challenge
+        }
+        _ => false,
+    }
+}
+
+/// RFC 6749 section 6. `keeps` is a fault's wish that this time nothing rotates.
+fn refresh(
+    state: &mut State,
+    seen: &Presentation,
+    keeps: bool,
+    now: u64,
+) -> Result<(Reply, Issued), Reply> {
+    let grant = match seen.presented {
+        Presented::Current | Presented::Grace => seen.grant.clone(),
+        Presented::Expired => return Err(refusal("expired_token")),
+        _ => None,
+    };
+    let id = grant.ok_or(refusal("invalid_token"))?;
+    let rotation = state.options.rotation;
+    let may_rotate = matches!(rotation, Rotation::Strict | Rotation::Grace { .. });
+    // Within the grace window the pair that replaced the old one is answered once more.
+    let rotates = may_rotate && !keeps && seen.presented == Presented::Current;
+    let grant = state.grants.get_mut(&id).ok_or(refusal("invalid_token"))?;
+    if rotates {
+        grant.generation += 1;
+        grant.rotated_at = now;
+    }
+    let answers_it = rotation != Rotation::Absent;
+    Ok(pair(state, id, answers_it, rotates, now))
+}
+
+/// An access token, and the current refresh token if the answer is to have it.
+fn pair(
+    state: &mut State,
+    grant: Name,
+    with_refresh_token: bool,
+    rotated: bool,
+    now: u64,
+) -> (Reply, Issued) {
+    let life = state.options.access_token_life;
+    let access_expires_at = now + millis(life);
+    let access_token = state.mint.access_token(&grant, access_expires_at);
+    let (generation, scope) = match state.grants.get(&grant) {
+        Some(grant) => (grant.generation, grant.scope.clone()),
+        None => (0, String::new()),
+    };
+    let mut members = vec![
+        ("access_token".to_owned(), json_text(&access_token)),
+        ("expires_in".to_owned(), life.as_secs().to_string()),
+    ];
+    if with_refresh_token {
+        let refresh_token = state.mint.refresh_token(&grant, generation);
+        members.push(("refresh_token".to_owned(), json_text(&refresh_token)));
+    }
+    members.push(("scope".to_owned(), json_text(&scope)));
+    members.push(("token_type".to_owned(), json_text("Bearer")));
+    let issued = Issued {
+        grant,
+        access_expires_at,
+        rotated,
+    };
+    (Reply::tokens(members), issued)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifier_of_the_standard_matches_its_challenge() {
+        // RFC 7636 appendix B.
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        assert!(verifies(Some(challenge), Some(verifier)));
+        assert!(!verifies(Some(challenge), None));
+        assert!(!verifies(None, Some(verifier)));
+        assert!(!verifies(Some(verifier), Some(verifier)));
+        assert!(verifies(None, None));
+    }
+}
