@@ -16,8 +16,8 @@
 --      20 events to keep at most
 --      21 wake channel         22 partition, as told on the wake channel
 --      23 most signals told by `signals`
---      24 number of sealed operations, then for each: 'put' field value | 'erase' field ''
---         | 'clear' '' ''
+--      24 number of sealed operations, then for each, in the order in which they are meant:
+--         'put' field value | 'erase' field '' | 'clear' '' ''
 --       + for each event: id, name, subject's field, subject, at, payload
 -- Replies (all numbers as text)
 --   committed  now heads v         written
@@ -65,6 +65,9 @@ local waiting = redis.call('LLEN', inbox)
 if consumed > waiting then
   return answer('invalid', 'the commit consumes ' .. consumed .. ' signals of ' .. waiting)
 end
+if keep_ms and park ~= '' then
+  return answer('invalid', 'a workflow that is kept cannot be parked')
+end
 if (strict or finish) and waiting > consumed then
   return answer('signals', redis.call('LRANGE', inbox, consumed, consumed + rest_max - 1))
 end
@@ -78,9 +81,14 @@ for i = 0, sealed_ops - 1 do
     redis.call('HDEL', sealed, ARGV[op + 1])
   end
 end
-for i = 0, sealed_ops - 1 do
+-- From the last operation to the first: what was put before it was erased must not come back.
+local settled = {}
+for i = sealed_ops - 1, 0, -1 do
   local op = sealed_first + 3 * i
-  if ARGV[op] == 'put' then redis.call('HSET', sealed, ARGV[op + 1], ARGV[op + 2]) end
+  local what, field = ARGV[op], ARGV[op + 1]
+  if what == 'clear' then break end
+  if what == 'put' and not settled[field] then redis.call('HSET', sealed, field, ARGV[op + 2]) end
+  settled[field] = true
 end
 
 v = text(tonumber(v) + 1)
@@ -120,7 +128,7 @@ else
   redis.call('HSET', wf, 'attempt', 0)
   if park ~= '' then
     wanted = ''
-  elseif waiting > consumed then
+  elseif waiting > consumed or activity ~= '' then
     wanted = text(now)
   else
     wanted = visible_at ~= '' and visible_at or wake_at

@@ -5,6 +5,7 @@
 //! caller must decide on as values; an error means that the store did not do what it was asked, or
 //! that nobody knows whether it did.
 
+pub mod clock;
 pub mod memory;
 pub mod redis;
 

@@ -1,1 +1,276 @@
 //! The protocol as Lua scripts on Redis. Only the files of this folder name `redis`.
+//!
+//! An operation goes from [`Store`] to `calls` (keys and arguments, in the order of the script's
+//! head), over `connection` or, if it must be durable, `durable`, and comes back through `reply`. What
+//! the keys are called is in `keys`, which errors mean what in `errors`; `startup` looks at a server
+//! before anything is entrusted to it, and `migration` at the key space.
+
+mod calls;
+mod connection;
+mod durable;
+mod errors;
+mod info;
+mod keys;
+mod lists;
+mod migration;
+mod options;
+mod reply;
+mod scripts;
+mod startup;
+mod wakes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_redis::redis::{Value, cmd};
+
+use self::calls::Calls;
+use self::connection::Connector;
+use self::durable::Durable;
+use self::keys::Keys;
+use self::scripts::{Call, TURNSTILE};
+use super::clock::{Clock, millis};
+use super::{
+    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Signal, Signalled,
+    Store, StoreError, StreamEntry, Told, Wakes,
+};
+use crate::id::WorkflowId;
+use crate::machine::Millis;
+use crate::record::{Reading, Record};
+
+pub use self::migration::{Meta, Report, VERSION, migrate};
+pub use self::options::RedisOptions;
+
+/// A store in Redis. Clones share its connections.
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    connector: Arc<Connector>,
+    durable: Durable,
+    keys: Keys,
+    clock: Option<Clock>,
+    options: RedisOptions,
+    warnings: Vec<String>,
+}
+
+impl RedisStore {
+    /// Connects, looks at the server and the key space, and makes the latter if
+    /// [`RedisOptions::create`] allows. Must be called inside a Tokio runtime, which then runs the
+    /// task that durable commits go through.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] where the server cannot be reached; [`StoreError::Refused`] with what to
+    /// change where it would lose data, or where the key space is not one of ours.
+    pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
+        let connector = Arc::new(Connector::new(&options)?);
+        let (meta, warnings) = startup::check(&connector, &options).await?;
+        Ok(Self(Arc::new(Inner {
+            durable: Durable::start(Arc::clone(&connector), options.replicas),
+            keys: Keys::new(&options.prefix, meta.partitions),
+            clock: options.clock.clone(),
+            connector,
+            options,
+            warnings,
+        })))
+    }
+
+    /// What the key space says of itself, read now.
+    ///
+    /// # Errors
+    /// The server is away, or somebody removed the key space.
+    pub async fn meta(&self) -> Result<Meta, StoreError> {
+        let meta = migration::read(&self.0.connector, &self.0.options).await?;
+        meta.ok_or_else(|| errors::refused("the key space", "somebody removed it"))
+    }
+
+    /// What the look at the server found that is not forbidden but should be known.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// The URL with the password hidden.
+    #[must_use]
+    pub fn masked_url(&self) -> String {
+        self.0.options.masked_url()
+    }
+
+    fn calls(&self) -> Calls<'_> {
+        Calls {
+            keys: &self.0.keys,
+            now: self.dictated(),
+        }
+    }
+
+    /// The time, where a test dictates it.
+    fn dictated(&self) -> Option<Millis> {
+        self.0.clock.as_ref().map(|clock| clock())
+    }
+
+    /// Makes a call, and tells whether it is confirmed as asked.
+    async fn write(&self, call: Call, durable: bool) -> Result<(Value, bool), StoreError> {
+        if durable {
+            self.0.durable.call(call).await
+        } else {
+            Ok((self.0.connector.call(&call).await?, true))
+        }
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn partitions(&self) -> u16 {
+        self.0.keys.partitions()
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Told<Claimed>, StoreError> {
+        let call = self.calls().claim(claim)?;
+        reply::claimed(self.0.connector.call(&call).await?)
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Told<Committed>, StoreError> {
+        let call = self.calls().commit(commit)?;
+        let (value, confirmed) = self.write(call, commit.durable).await?;
+        let kept = commit.keep.is_some() && !commit.finish;
+        reply::committed(value, kept, confirmed)
+    }
+
+    async fn signal(&self, signal: &Signal) -> Result<Signalled, StoreError> {
+        let call = self.calls().signal(signal)?;
+        let (value, confirmed) = self.write(call, signal.durable).await?;
+        reply::signalled(value, confirmed)
+    }
+
+    async fn read(
+        &self,
+        id: &WorkflowId,
+        with_sealed: bool,
+    ) -> Result<Option<Reading>, StoreError> {
+        let call = self.calls().read(id, with_sealed)?;
+        reply::reading(self.0.connector.call(&call).await?)
+    }
+
+    async fn extend(
+        &self,
+        id: &WorkflowId,
+        fence: u64,
+        claim: &str,
+        what: Extend,
+    ) -> Result<Extended, StoreError> {
+        let call = self.calls().extend(id, fence, claim, what)?;
+        reply::extended(self.0.connector.call(&call).await?)
+    }
+
+    async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
+        let call = self.calls().reconcile(id)?;
+        reply::reconciled(self.0.connector.call(&call).await?)
+    }
+
+    async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {
+        lists::peek(&self.0.connector, &self.0.keys, self.dictated(), partitions).await
+    }
+
+    async fn due_members(
+        &self,
+        partition: u16,
+        from: usize,
+        count: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        lists::due_members(&self.0.connector, &self.0.keys, partition, from, count).await
+    }
+
+    async fn walk(
+        &self,
+        kind: &str,
+        cursor: Option<String>,
+        count: usize,
+    ) -> Result<(Vec<(WorkflowId, Record)>, Option<String>), StoreError> {
+        lists::walk(&self.0.connector, &self.0.keys, kind, cursor, count).await
+    }
+
+    async fn log(&self, id: &WorkflowId) -> Result<Vec<String>, StoreError> {
+        lists::log(&self.0.connector, &self.0.keys, id).await
+    }
+
+    async fn events(
+        &self,
+        partition: u16,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<StreamEntry>, StoreError> {
+        lists::events(&self.0.connector, &self.0.keys, partition, after, count).await
+    }
+
+    async fn events_end(&self, partition: u16) -> Result<Option<String>, StoreError> {
+        lists::events_end(&self.0.connector, &self.0.keys, partition).await
+    }
+
+    async fn wakes(&self) -> Result<Wakes, StoreError> {
+        let connector = Arc::clone(&self.0.connector);
+        Ok(wakes::listen(connector, self.0.keys.wake()).await)
+    }
+
+    async fn table_put(&self, table: &str, field: &str, value: &str) -> Result<(), StoreError> {
+        let mut command = cmd("HSET");
+        command.arg(self.0.keys.table(table)).arg(field).arg(value);
+        self.0.connector.query("writing a table", &command).await
+    }
+
+    async fn table_get(&self, table: &str, field: &str) -> Result<Option<String>, StoreError> {
+        let mut command = cmd("HGET");
+        command.arg(self.0.keys.table(table)).arg(field);
+        self.0.connector.query("reading a table", &command).await
+    }
+
+    async fn table_all(&self, table: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let mut command = cmd("HGETALL");
+        command.arg(self.0.keys.table(table));
+        self.0.connector.query("reading a table", &command).await
+    }
+
+    async fn table_remove(&self, table: &str, field: &str) -> Result<bool, StoreError> {
+        let mut command = cmd("HDEL");
+        command.arg(self.0.keys.table(table)).arg(field);
+        self.0.connector.query("writing a table", &command).await
+    }
+
+    async fn slip_put(&self, name: &str, value: &str, life: Duration) -> Result<(), StoreError> {
+        let mut command = cmd("SET");
+        command.arg(self.0.keys.named(name)).arg(value);
+        command.arg("PX").arg(millis(life).max(1));
+        self.0.connector.query("writing a slip", &command).await
+    }
+
+    async fn slip_take(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let mut command = cmd("GETDEL");
+        command.arg(self.0.keys.named(name));
+        self.0.connector.query("taking a slip", &command).await
+    }
+
+    async fn turnstile(
+        &self,
+        name: &str,
+        holder: &str,
+        life: Duration,
+    ) -> Result<bool, StoreError> {
+        let call = Call::new(
+            &TURNSTILE,
+            vec![self.0.keys.named(name)],
+            vec![holder.to_owned(), millis(life).max(1).to_string()],
+        );
+        reply::passed(self.0.connector.call(&call).await?)
+    }
+
+    async fn now(&self) -> Result<Millis, StoreError> {
+        match self.dictated() {
+            Some(now) => Ok(now),
+            None => lists::time(&self.0.connector).await,
+        }
+    }
+
+    async fn run_id(&self) -> Result<String, StoreError> {
+        self.0.durable.run_id().await
+    }
+}

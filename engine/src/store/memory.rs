@@ -1,1 +1,0 @@
-//! The protocol, written down in plain Rust.

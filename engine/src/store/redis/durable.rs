@@ -1,0 +1,295 @@
+//! Commits and signals that must be safe before anybody acts on them: one connection, one task.
+//!
+//! `WAIT` and `WAITAOF` speak of the last write of the *connection that asks*. On another connection
+//! of a pool they answer at once, whatever the replicas have. And they block what is queued behind
+//! them. So everything durable goes through one connection, which belongs to one task: it takes what
+//! has been queued, sends it together with one wait behind it, in one pipeline, and the one
+//! acknowledgement covers all before it. What comes meanwhile is the next group. A thousand durable
+//! commits at once cost a few dozen waits.
+//!
+//! Only a reply with the wanted numbers confirms. An error, a timeout, a new connection do not: the
+//! write may be there all the same, so its sender asks again with the same commit id.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::Connector;
+use super::errors::{away, of_call};
+use super::info::Info;
+use super::scripts::{self, Call};
+use crate::store::StoreError;
+use crate::store::clock::millis;
+
+/// What may wait in the queue before callers wait for a place in it.
+const QUEUE: usize = 1024;
+/// What one acknowledgement covers at most, so that a group is done well within its deadline.
+const GROUP: usize = 256;
+
+/// What one caller wants of the connection.
+enum Errand {
+    /// Write, and say whether the servers confirmed.
+    Write(Call, oneshot::Sender<RedisResult<(Value, bool)>>),
+    /// Say which run of which server this is.
+    RunId(oneshot::Sender<RedisResult<String>>),
+}
+
+impl Errand {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Write(_, reply) => reply.is_closed(),
+            Self::RunId(reply) => reply.is_closed(),
+        }
+    }
+
+    fn fail(self, error: RedisError) {
+        // A receiver that is gone does not want to know.
+        match self {
+            Self::Write(_, reply) => drop(reply.send(Err(error))),
+            Self::RunId(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// The callers' end of the queue. When the last one is dropped, the task ends.
+pub(super) struct Durable {
+    queue: mpsc::Sender<Errand>,
+    patience: Duration,
+}
+
+impl Durable {
+    pub(super) fn start(connector: Arc<Connector>, replicas: u32) -> Self {
+        let (queue, errands) = mpsc::channel(QUEUE);
+        // A caller may come just after a group has left, and waits for it and for its own.
+        let patience = connector.reply_timeout * 2;
+        tokio::spawn(run(connector, replicas, errands));
+        Self { queue, patience }
+    }
+
+    /// Makes a call, and tells whether the servers confirmed that it is safe.
+    pub(super) async fn call(&self, call: Call) -> Result<(Value, bool), StoreError> {
+        let doing = format!("running {}.lua durably", call.script.name);
+        let (reply, answer) = oneshot::channel();
+        self.ask(doing, Errand::Write(call, reply), answer).await
+    }
+
+    /// Run id and replication id of the server at the other end of this very connection.
+    pub(super) async fn run_id(&self) -> Result<String, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let doing = "asking for the run id".to_owned();
+        self.ask(doing, Errand::RunId(reply), answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        doing: String,
+        errand: Errand,
+        answer: oneshot::Receiver<RedisResult<T>>,
+    ) -> Result<T, StoreError> {
+        let asked = async {
+            self.queue.send(errand).await.ok()?;
+            answer.await.ok()
+        };
+        match tokio::time::timeout(self.patience, asked).await {
+            Ok(Some(answer)) => answer.map_err(|error| of_call(doing, &error)),
+            Ok(None) => Err(away(doing, "the connection's task is gone")),
+            Err(_) => Err(away(doing, format!("no answer within {:?}", self.patience))),
+        }
+    }
+}
+
+/// How this server confirms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Its own file and so many replicas' files: `WAITAOF`, since 7.2.
+    Files(u32),
+    /// So many replicas' memory.
+    Replicas(u32),
+    /// Nothing can be asked that would say more than its reply.
+    Nothing,
+}
+
+impl Wait {
+    fn of(info: &Info, replicas: u32) -> Self {
+        match replicas {
+            _ if info.version() >= (7, 2) && info.is("aof_enabled", "1") => Self::Files(replicas),
+            0 => Self::Nothing,
+            _ => Self::Replicas(replicas),
+        }
+    }
+
+    fn command(self, patience: Duration) -> Option<Cmd> {
+        let mut command = match self {
+            Self::Files(replicas) => cmd("WAITAOF").arg(1).arg(replicas).take(),
+            Self::Replicas(replicas) => cmd("WAIT").arg(replicas).take(),
+            Self::Nothing => return None,
+        };
+        command.arg(millis(patience));
+        Some(command)
+    }
+
+    fn is_met_by(self, answer: RedisResult<Value>) -> bool {
+        use deadpool_redis::redis::from_redis_value;
+        let Ok(answer) = answer else { return false };
+        match self {
+            Self::Files(wanted) => from_redis_value::<(u32, u32)>(answer)
+                .is_ok_and(|(local, replicas)| local >= 1 && replicas >= wanted),
+            Self::Replicas(wanted) => {
+                from_redis_value::<u32>(answer).is_ok_and(|replicas| replicas >= wanted)
+            }
+            Self::Nothing => true,
+        }
+    }
+}
+
+/// The connection, and what was learnt about the server when it was made.
+struct Line {
+    connection: MultiplexedConnection,
+    wait: Wait,
+}
+
+async fn run(connector: Arc<Connector>, replicas: u32, mut errands: mpsc::Receiver<Errand>) {
+    let mut line = None;
+    let mut group = Vec::new();
+    while errands.recv_many(&mut group, GROUP).await > 0 {
+        // Whoever gave up is not surprised by a write that comes late.
+        let wanted: Vec<_> = group.drain(..).filter(|e| !e.is_abandoned()).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let ready = match line.take() {
+            Some(line) => Ok(line),
+            None => open(&connector, replicas).await,
+        };
+        match ready {
+            Ok(mut ready) => {
+                if serve(&mut ready, connector.reply_timeout, wanted).await {
+                    line = Some(ready);
+                }
+            }
+            Err(error) => wanted.into_iter().for_each(|e| e.fail(error.clone())),
+        }
+    }
+}
+
+async fn open(connector: &Connector, replicas: u32) -> RedisResult<Line> {
+    let mut connection = connector.alone("durable").await?;
+    let info = Info::ask(&mut connection).await?;
+    let wait = Wait::of(&info, replicas);
+    tracing::debug!(?wait, "a new connection for durable commits");
+    Ok(Line { connection, wait })
+}
+
+/// Serves one group. Returns whether the connection can serve another.
+async fn serve(line: &mut Line, limit: Duration, group: Vec<Errand>) -> bool {
+    let mut healthy = true;
+    let mut writes = Vec::new();
+    for errand in group {
+        match errand {
+            Errand::Write(call, reply) => writes.push((call, reply)),
+            Errand::RunId(reply) => {
+                let answer = Info::ask(&mut line.connection).await.map(|i| i.run_id());
+                healthy &= answer.is_ok();
+                drop(reply.send(answer));
+            }
+        }
+    }
+    if writes.is_empty() {
+        return healthy;
+    }
+    let calls: Vec<&Call> = writes.iter().map(|(call, _)| call).collect();
+    match send(line, limit, &calls).await {
+        Ok((answers, confirmed)) => {
+            for ((_, reply), answer) in writes.into_iter().zip(answers) {
+                drop(reply.send(answer.map(|value| (value, confirmed))));
+            }
+            // A server that does not confirm may have changed its ways; a new connection asks.
+            healthy && confirmed
+        }
+        Err(error) => {
+            for (_, reply) in writes {
+                drop(reply.send(Err(error.clone())));
+            }
+            false
+        }
+    }
+}
+
+/// Sends the calls and the wait behind them; once more those that the node did not know the text of,
+/// with a wait of their own, which covers the others too.
+async fn send(
+    line: &mut Line,
+    limit: Duration,
+    calls: &[&Call],
+) -> RedisResult<(Vec<RedisResult<Value>>, bool)> {
+    let (mut answers, mut confirmed) = pipeline(line, limit, calls).await?;
+    let unknown =
+        |answer: &RedisResult<Value>| answer.as_ref().is_err_and(scripts::is_unknown_script);
+    let again: Vec<usize> = (0..calls.len()).filter(|i| unknown(&answers[*i])).collect();
+    if !again.is_empty() {
+        for script in [&*scripts::COMMIT, &*scripts::SIGNAL] {
+            scripts::load(script, &mut line.connection).await?;
+        }
+        let calls: Vec<&Call> = again.iter().map(|i| calls[*i]).collect();
+        let (later, later_confirmed) = pipeline(line, limit, &calls).await?;
+        confirmed = later_confirmed;
+        for (i, answer) in again.into_iter().zip(later) {
+            answers[i] = answer;
+        }
+    }
+    Ok((answers, confirmed))
+}
+
+async fn pipeline(
+    line: &mut Line,
+    limit: Duration,
+    calls: &[&Call],
+) -> RedisResult<(Vec<RedisResult<Value>>, bool)> {
+    let mut commands = Pipeline::with_capacity(calls.len() + 1);
+    for call in calls {
+        commands.add_command(call.command());
+    }
+    // The server gives up waiting before we give up waiting for the server.
+    if let Some(wait) = line.wait.command(limit * 3 / 4) {
+        commands.add_command(wait);
+    }
+    commands.ignore_errors();
+    let mut answers: Vec<RedisResult<Value>> = commands.query_async(&mut line.connection).await?;
+    let waited = answers.split_off(calls.len()).pop();
+    let confirmed = line.wait.is_met_by(waited.unwrap_or(Ok(Value::Nil)));
+    Ok((answers, confirmed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(version: &str, aof: &str) -> Info {
+        Info::parse(&format!("redis_version:{version}\r\naof_enabled:{aof}\r\n"))
+    }
+
+    #[test]
+    fn each_server_is_asked_what_it_can_answer() {
+        assert_eq!(Wait::of(&info("8.2.3", "1"), 0), Wait::Files(0));
+        assert_eq!(Wait::of(&info("7.2.0", "1"), 2), Wait::Files(2));
+        assert_eq!(Wait::of(&info("8.2.3", "0"), 1), Wait::Replicas(1));
+        assert_eq!(Wait::of(&info("7.0.15", "1"), 1), Wait::Replicas(1));
+        assert_eq!(Wait::of(&info("7.0.15", "1"), 0), Wait::Nothing);
+    }
+
+    #[test]
+    fn only_the_wanted_numbers_confirm() {
+        let numbers =
+            |local, replicas| Ok(Value::Array(vec![Value::Int(local), Value::Int(replicas)]));
+        assert!(Wait::Files(1).is_met_by(numbers(1, 1)));
+        assert!(!Wait::Files(1).is_met_by(numbers(1, 0)));
+        assert!(!Wait::Files(0).is_met_by(numbers(0, 3)));
+        assert!(Wait::Replicas(2).is_met_by(Ok(Value::Int(2))));
+        assert!(!Wait::Replicas(2).is_met_by(Ok(Value::Int(1))));
+        assert!(!Wait::Replicas(1).is_met_by(Err(std::io::Error::other("gone").into())));
+        assert!(!Wait::Files(0).is_met_by(Ok(Value::Nil)));
+    }
+}

@@ -1,0 +1,160 @@
+//! What a Redis store is told, and what it must never tell on: the password in its URL.
+
+use std::fmt;
+use std::time::Duration;
+
+use deadpool_redis::redis::{ConnectionInfo, IntoConnectionInfo};
+
+use super::errors::refused;
+use super::keys::prefix_is_usable;
+use crate::limits::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
+use crate::store::StoreError;
+use crate::store::clock::Clock;
+
+/// Where the Redis is and how to treat it. Begin with [`RedisOptions::new`].
+#[derive(Clone)]
+pub struct RedisOptions {
+    /// `redis://user:password@host:port/db`, or `rediss://` for TLS.
+    pub url: String,
+    /// What every key begins with.
+    pub prefix: String,
+    /// How many partitions there should be. `None` takes what the key space has, and makes a new one
+    /// with [`PARTITIONS_DEFAULT`].
+    pub partitions: Option<u16>,
+    /// Make the key space where there is none and no key begins with the prefix.
+    pub create: bool,
+    /// How many replicas must have a durable commit before it counts as confirmed.
+    pub replicas: u32,
+    /// The longest that an operation takes, connecting included. A durable one may take twice as
+    /// long: it may have to wait for the group before it.
+    pub reply_timeout: Duration,
+    /// Connections at most, without the one for durable commits and one for each listener.
+    pub pool: usize,
+    /// Accept a server that forgets everything when it restarts.
+    pub allow_volatile: bool,
+    /// Whose time to go by: the server's, or a test's.
+    pub clock: Option<Clock>,
+}
+
+impl RedisOptions {
+    /// The defaults for the server at this URL.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            prefix: "evergreen".to_owned(),
+            partitions: None,
+            create: true,
+            replicas: 0,
+            reply_timeout: Duration::from_secs(2),
+            pool: 16,
+            allow_volatile: false,
+            clock: None,
+        }
+    }
+
+    /// The URL with the password hidden, for errors and logs.
+    #[must_use]
+    pub fn masked_url(&self) -> String {
+        mask(&self.url)
+    }
+
+    /// Reads the URL and checks the rest.
+    pub(super) fn connection_info(&self) -> Result<ConnectionInfo, StoreError> {
+        let doing = format!("the settings for {}", self.masked_url());
+        if !prefix_is_usable(&self.prefix) {
+            let why = format!(
+                "the prefix {:?} must be 1 to 64 characters of A-Z a-z 0-9 - _ . :",
+                self.prefix
+            );
+            return Err(refused(doing, why));
+        }
+        if let Some(partitions) = self.partitions {
+            partitions_are_usable(partitions)?;
+        }
+        if self.pool == 0 || self.reply_timeout.is_zero() {
+            let why = "the pool and the reply timeout must be more than nothing";
+            return Err(refused(doing, why));
+        }
+        // The error of the library is not repeated: it might repeat the URL.
+        let info = self.url.as_str().into_connection_info();
+        info.map_err(|_| {
+            refused(
+                doing,
+                "expected redis://[user:password@]host[:port][/db] or rediss://",
+            )
+        })
+    }
+
+    pub(super) fn partitions_to_make(&self) -> u16 {
+        self.partitions.unwrap_or(PARTITIONS_DEFAULT)
+    }
+}
+
+/// Checks a count of partitions.
+pub(super) fn partitions_are_usable(partitions: u16) -> Result<(), StoreError> {
+    if (1..=PARTITIONS_MAX).contains(&partitions) {
+        return Ok(());
+    }
+    let why = format!("there can be 1 to {PARTITIONS_MAX}, not {partitions}");
+    Err(refused("the number of partitions", why))
+}
+
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("url", &self.masked_url())
+            .field("prefix", &self.prefix)
+            .field("partitions", &self.partitions)
+            .field("create", &self.create)
+            .field("replicas", &self.replicas)
+            .field("reply_timeout", &self.reply_timeout)
+            .field("pool", &self.pool)
+            .field("allow_volatile", &self.allow_volatile)
+            .field("clock", &self.clock.as_ref().map(|_| "a test's"))
+            .finish()
+    }
+}
+
+/// Hides what stands before the last `@`, except the user's name, and whatever comes as a query.
+/// Works on any text, because a URL that cannot be parsed may carry a password as well.
+fn mask(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((before, host)) = url.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let (scheme, login) = before.split_once("://").unwrap_or(("", before));
+    let user = login.split_once(':').map_or("", |(user, _)| user);
+    format!("{scheme}://{user}:***@{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_never_told() {
+        for (url, masked) in [
+            ("redis://127.0.0.1:6379/2", "redis://127.0.0.1:6379/2"),
+            ("rediss://bob:hunter2@h:1/0", "rediss://bob:***@h:1/0"),
+            ("redis://:hunt@er2@h", "redis://:***@h"),
+            ("redis://hunter2@h", "redis://:***@h"),
+            ("hunter2@h", "://:***@h"),
+            ("redis://h?password=hunter2", "redis://h"),
+        ] {
+            assert_eq!(mask(url), masked);
+            let debug = format!("{:?}", RedisOptions::new(url));
+            assert!(!debug.contains("hunt"), "{debug}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_refused_without_repeating_it() {
+        let error = RedisOptions::new("http://bob:hunter2@h").connection_info();
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("bob:***@h") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+}

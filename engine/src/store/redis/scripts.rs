@@ -1,0 +1,107 @@
+//! The Lua files, and how one is called: by its hash, and by its text where a node does not know it.
+
+use std::sync::LazyLock;
+
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{
+    self, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+};
+
+/// A script and its hash.
+pub(super) struct Script {
+    /// Its name, for errors.
+    pub(super) name: &'static str,
+    command: &'static str,
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(name: &'static str, text: &'static str) -> Self {
+        Self {
+            name,
+            command: "EVALSHA",
+            text,
+            hash: redis::Script::new(text).get_hash().to_owned(),
+        }
+    }
+
+    /// A script that never writes, and that a role may therefore be allowed to run which may not write.
+    fn reading(name: &'static str, text: &'static str) -> Self {
+        Self {
+            command: "EVALSHA_RO",
+            ..Self::new(name, text)
+        }
+    }
+}
+
+macro_rules! lua {
+    ($name:literal) => {
+        include_str!(concat!("../../../scripts/", $name, ".lua"))
+    };
+}
+
+pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new("claim", lua!("claim")));
+pub(super) static COMMIT: LazyLock<Script> =
+    LazyLock::new(|| Script::new("commit", lua!("commit")));
+pub(super) static SIGNAL: LazyLock<Script> =
+    LazyLock::new(|| Script::new("signal", lua!("signal")));
+pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::reading("read", lua!("read")));
+pub(super) static EXTEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new("extend", lua!("extend")));
+pub(super) static RECONCILE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("reconcile", lua!("reconcile")));
+pub(super) static TURNSTILE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("turnstile", lua!("turnstile")));
+pub(super) static KEY_SPACE: LazyLock<Script> = LazyLock::new(|| {
+    let text = include_str!("../../../../migrations/0001_key_space.lua");
+    Script::new("0001_key_space", text)
+});
+
+/// One call of a script.
+pub(super) struct Call {
+    /// Which.
+    pub(super) script: &'static Script,
+    keys: Vec<String>,
+    args: Vec<String>,
+}
+
+impl Call {
+    pub(super) fn new(script: &'static Script, keys: Vec<String>, args: Vec<String>) -> Self {
+        Self { script, keys, args }
+    }
+
+    /// As it goes over the wire.
+    pub(super) fn command(&self) -> Cmd {
+        let mut command = redis::cmd(self.script.command);
+        command.arg(&self.script.hash).arg(self.keys.len());
+        command.arg(&self.keys).arg(&self.args);
+        command
+    }
+
+    /// Makes it on this connection. Sending it again after `NOSCRIPT` is safe: nothing ran.
+    pub(super) async fn on(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+        match self.command().query_async(connection).await {
+            Err(error) if is_unknown_script(&error) => {
+                load(self.script, connection).await?;
+                self.command().query_async(connection).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// Whether this node does not know the script: it was restarted, flushed, or is another one.
+pub(super) fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Tells a node the text.
+pub(super) async fn load(
+    script: &Script,
+    connection: &mut MultiplexedConnection,
+) -> RedisResult<()> {
+    let mut command = redis::cmd("SCRIPT");
+    command.arg("LOAD").arg(script.text);
+    command.exec_async(connection).await
+}
