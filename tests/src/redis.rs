@@ -30,7 +30,7 @@ use local::Local;
 /// The image of the tests, unless `EVERGREEN_TEST_REDIS_IMAGE` names another.
 pub const DEFAULT_IMAGE: &str = "redis:7.0-bookworm";
 
-/// How long a Redis may take to answer its first `PING`.
+/// How long a Redis may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long one call of [`RedisServer::cli`] may take.
@@ -242,7 +242,7 @@ impl RedisServer {
         }
     }
 
-    /// Waits for the first `PONG`, and makes sure that it is this server that answers.
+    /// Waits until this very server answers and has its data.
     async fn ready(&mut self) -> Result<(), String> {
         let mut last = String::new();
         let answer = within(READY_WITHIN, async || {
@@ -251,7 +251,7 @@ impl RedisServer {
             {
                 return Some(Err(why));
             }
-            match self.try_cli::<String>(&["INFO", "server"]).await {
+            match self.try_cli::<String>(&["INFO"]).await {
                 Ok(info) => self.answers_as_itself(&info).then_some(Ok(())),
                 Err(error) => {
                     last = error.to_string();
@@ -263,15 +263,15 @@ impl RedisServer {
         answer.unwrap_or_else(|| Err(format!("no answer within {READY_WITHIN:?}: {last}")))
     }
 
-    /// Two tests may have drawn the same port; the loser must not talk to the winner's server.
+    /// While it still reads its AOF it answers `INFO`, but nothing else. And as two tests may have
+    /// drawn the same port, the loser must not talk to the winner's server.
     fn answers_as_itself(&self, info: &str) -> bool {
-        match &self.backend {
-            Backend::Local(local) => {
-                let mine = format!("process_id:{}", local.id());
-                info.lines().any(|line| line.trim_end() == mine)
-            }
+        let says = |wanted: &str| info.lines().any(|line| line.trim_end() == wanted);
+        let mine = match &self.backend {
+            Backend::Local(local) => says(&format!("process_id:{}", local.id())),
             Backend::Shared | Backend::Container(_) => true,
-        }
+        };
+        mine && says("loading:0")
     }
 
     fn not_mine(&self, what: &str) -> String {

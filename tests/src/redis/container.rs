@@ -71,12 +71,16 @@ impl Container {
     }
 
     pub(super) async fn peer_address(&self) -> (String, u16) {
-        let ip = self
-            .inner
-            .get_bridge_ip_address()
-            .await
-            .expect("a container has an address");
-        (ip.to_string(), INSIDE)
+        let about = self.docker.inspect_container(self.inner.id(), None).await;
+        let about = about.expect("a container can be looked at");
+        let networks = about
+            .network_settings
+            .and_then(|settings| settings.networks);
+        let address = networks
+            .into_iter()
+            .flatten()
+            .find_map(|(_, network)| network.ip_address);
+        (address.expect("a running container has an address"), INSIDE)
     }
 
     pub(super) async fn pause(&mut self) {
