@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::connection::Connection;
 use super::delivery::{Sent, answer, close_unread};
-use super::faults::{Subject, Target};
+use super::faults::Target;
+use super::queue::Subject;
 use super::reply::Reply;
 use super::server::Shared;
 use super::state::{Grant, State};

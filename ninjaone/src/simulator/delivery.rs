@@ -8,10 +8,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 
+use super::actions::{Action, When};
 use super::alter::{altered, padded};
 use super::connection::Connection;
-use super::faults::{Action, Subject, Taken, When};
 use super::ledger::Delivery;
+use super::queue::{Subject, Taken};
 use super::reply::Reply;
 use super::server::Shared;
 use super::state::State;
