@@ -52,7 +52,7 @@ impl Fate {
         let reply = if self.carries_out() {
             carry_out()
         } else {
-            Reply::redirect(StatusCode::SERVICE_UNAVAILABLE, "")
+            Reply::none()
         };
         match self.action() {
             Some(action) => altered(action, reply, sent),

@@ -46,6 +46,30 @@ async fn of_many_at_once_exactly_one_succeeds() {
 }
 
 #[tokio::test]
+async fn a_fleet_of_a_thousand_chains_is_kept_apart() {
+    use futures::{StreamExt as _, TryStreamExt as _};
+    let bench = bench(SimulatorOptions {
+        response_delay: Duration::from_millis(1),
+        ..SimulatorOptions::default()
+    })
+    .await;
+    let request = SeedRequest::count(1000);
+    let grants = bench.simulator.handle().seed(request).unwrap();
+    let refreshed = futures::stream::iter(&grants)
+        .map(|grant| async {
+            let token = grant.refresh_token.as_deref().unwrap();
+            bench.try_refresh(token).await?.error_for_status()
+        })
+        .buffer_unordered(50)
+        .try_fold(0, async |count, _| Ok(count + 1));
+    assert_eq!(refreshed.await.unwrap(), 1000);
+    let report = bench.simulator.handle().ledger();
+    assert!(report.chains.iter().all(|chain| chain.generation == 1));
+    assert_eq!(report.totals.double_sends, 0);
+    assert!((2..=50).contains(&report.totals.most_at_once));
+}
+
+#[tokio::test]
 async fn a_grace_window_answers_the_same_pair_and_then_ends() {
     let bench = bench(SimulatorOptions {
         rotation: Rotation::Grace {
