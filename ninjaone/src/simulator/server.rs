@@ -163,12 +163,6 @@ impl Simulator {
         self.shutdown().await;
     }
 
-    /// As dropping it, for those who still hold it.
-    #[cfg(test)]
-    pub(super) fn stop_soon(&self) {
-        self.handle.shared().stopping.cancel();
-    }
-
     /// Stops listening, ends what hangs, lets answers on their way leave.
     pub async fn shutdown(self) {
         drop(self.stop);

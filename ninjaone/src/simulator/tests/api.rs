@@ -71,15 +71,12 @@ async fn pages_are_bare_lists_and_after_is_the_last_id_seen() {
     .await;
     let token = bench.one_grant().access_token;
     let mut seen = Vec::new();
-    loop {
+    for _ in 0..3 {
         let after = seen.last().copied().unwrap_or_default();
         let path = format!("/v2/devices?pageSize=3&after={after}");
         let page = bench.api(&path, &token).await.json();
         let page = page.as_array().unwrap();
         seen.extend(page.iter().map(|device| device["id"].as_u64().unwrap()));
-        if page.len() < 3 {
-            break;
-        }
     }
     assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
     let all = bench.api("/v2/organizations", &token).await.json();

@@ -1,7 +1,7 @@
 //! Each scripted fault, as a client meets it.
 
 use super::super::{
-    Action, Delivery, Echo, EchoPlace, Edit, Entry, Fault, Match, Presented, RefreshToken, Respond,
+    Action, Delivery, Echo, EchoPlace, Edit, Fault, Match, Presented, RefreshToken, Respond,
     Target, When,
 };
 use super::*;
@@ -101,7 +101,7 @@ async fn a_hang_keeps_its_client_waiting_and_nobody_else() {
     let eaten = |entry: &Entry| entry.delivery == Delivery::Eaten;
     let entry = tokio::select! {
         answer = &mut hung => panic!("{answer:?}"),
-        entry = bench.simulator.handle().entry(0, eaten) => entry,
+        entry = bench.entry(eaten) => entry,
     };
     assert_eq!((entry.rotated, entry.status), (true, Some(200)));
     bench.assert_spent(token_of(&grant), true).await;
@@ -114,11 +114,10 @@ async fn a_shutdown_ends_what_hangs() {
     let bench = strict().await;
     let grant = bench.one_grant();
     let fault = bench.script(Fault::new(Action::Hang { rotate: false }));
-    let handle = bench.simulator.handle().clone();
     let sent = bench.try_refresh(token_of(&grant));
     let stopped = async {
-        handle.applied(fault, 1).await;
-        bench.simulator.stop_soon();
+        bench.struck(fault).await;
+        bench.simulator.handle().shared().stopping.cancel();
     };
     let (answer, ()) = tokio::join!(sent, stopped);
     assert!(!answer.unwrap_err().is_timeout());
@@ -133,9 +132,9 @@ async fn a_hold_keeps_a_request_until_it_is_released() {
         let fault = bench.script(Fault::new(Action::Hold { when }));
         let held = bench.refresh(token_of(&grant));
         let meanwhile = async {
-            handle.applied(fault, 1).await;
+            bench.struck(fault).await;
             if when == When::After {
-                let entry = handle.entry(0, |entry| entry.rotated).await;
+                let entry = bench.entry(|entry| entry.rotated).await;
                 assert_eq!(entry.delivery, Delivery::Pending);
             }
             let generation = handle.chain(&grant.chain).unwrap().generation;
@@ -157,13 +156,12 @@ async fn a_client_that_leaves_during_a_delay_abandons_the_answer() {
         time: Duration::from_secs(600),
         when: When::After,
     }));
-    let handle = bench.simulator.handle();
     let reached = |delivery| move |entry: &Entry| entry.delivery == delivery;
     tokio::select! {
         answer = bench.refresh(token_of(&grant)) => panic!("{answer:?}"),
-        _ = handle.entry(0, reached(Delivery::Pending)) => {}
+        _ = bench.entry(reached(Delivery::Pending)) => {}
     }
-    let entry = handle.entry(0, reached(Delivery::Abandoned)).await;
+    let entry = bench.entry(reached(Delivery::Abandoned)).await;
     assert!(entry.rotated);
 }
 

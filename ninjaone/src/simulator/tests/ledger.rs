@@ -1,7 +1,7 @@
 //! What the ledger counts, and what it calls a sin.
 
 use super::super::ledger::{Ledger, Presented};
-use super::super::{Action, Delivery, Entry, Fault, Name};
+use super::super::{Action, Delivery, Fault, Name};
 use super::*;
 
 const LOST: Action = Action::Drop {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::{SeedRequest, SeededGrant, Simulator, SimulatorOptions};
+use super::{Entry, SeedRequest, SeededGrant, Simulator, SimulatorOptions};
 
 const ID: &str = "evergreen-demo";
 const SECRET: &str = "evergreen-demo-secret";
@@ -68,6 +68,11 @@ async fn bench(options: SimulatorOptions) -> Bench {
     }
 }
 
+async fn in_time<T>(wait: impl Future<Output = T>) -> T {
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, wait).await.unwrap()
+}
+
 async fn read(response: reqwest::Result<reqwest::Response>) -> Answer {
     let response = response.unwrap();
     Answer {
@@ -85,6 +90,16 @@ impl Bench {
     fn one_grant(&self) -> SeededGrant {
         let grants = self.simulator.handle().seed(SeedRequest::count(1));
         grants.unwrap().remove(0)
+    }
+
+    /// Waits for an entry like this, not for ever.
+    async fn entry(&self, like: impl Fn(&Entry) -> bool) -> Entry {
+        in_time(self.simulator.handle().entry(0, like)).await
+    }
+
+    /// Waits until a fault has struck, not for ever.
+    async fn struck(&self, fault: u64) {
+        in_time(self.simulator.handle().applied(fault, 1)).await;
     }
 
     async fn get(&self, path: &str) -> Answer {
