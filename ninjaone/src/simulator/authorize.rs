@@ -93,13 +93,7 @@ struct Asked<'f> {
 }
 
 fn consider(state: &mut State, path: &str, form: &Form, now: u64) -> Result<Reply, Reply> {
-    let paths = state.options.paths;
-    let exists = if path.starts_with("/ws") {
-        paths.ws
-    } else {
-        paths.plain
-    };
-    if !exists {
+    if !state.options.paths.has(path) {
         return Err(Reply::failure(StatusCode::NOT_FOUND, &state.mint.uuid()));
     }
     let asked = known(state, form)?;

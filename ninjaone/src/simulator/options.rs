@@ -36,6 +36,17 @@ pub struct Paths {
     pub plain: bool,
 }
 
+impl Paths {
+    /// Whether an OAuth endpoint exists under the spelling of this path.
+    pub(super) fn has(self, path: &str) -> bool {
+        if path.starts_with("/ws/") {
+            self.ws
+        } else {
+            self.plain
+        }
+    }
+}
+
 /// How a simulator is set up. All but the address, the seed and the apps can be changed while it
 /// runs, with [`SettingsChange`].
 #[derive(Debug, Clone, Serialize)]

@@ -40,28 +40,15 @@ struct Submission {
     too_long: bool,
 }
 
-pub(super) async fn ws(
-    shared: Extract<Arc<Shared>>,
-    connection: ConnectInfo<Connection>,
+pub(super) async fn endpoint(
+    Extract(shared): Extract<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
     request: Request,
 ) -> Response {
-    endpoint("/ws/oauth/token", shared.0, connection.0, request).await
-}
-
-pub(super) async fn plain(
-    shared: Extract<Arc<Shared>>,
-    connection: ConnectInfo<Connection>,
-    request: Request,
-) -> Response {
-    endpoint("/oauth/token", shared.0, connection.0, request).await
-}
-
-async fn endpoint(
-    path: &'static str,
-    shared: Arc<Shared>,
-    connection: Connection,
-    request: Request,
-) -> Response {
+    let path = match request.uri().path() {
+        "/ws/oauth/token" => "/ws/oauth/token",
+        _ => "/oauth/token",
+    };
     let _at_work = shared.at_work();
     let unread = Subject::unread(Target::Token, path);
     let closed = close_unread(&shared, &connection, &unread, |state, now| {
@@ -210,12 +197,7 @@ impl Submission {
         fate: &Fate,
         seen: &Option<Presentation>,
     ) -> Result<(Reply, Issued), Reply> {
-        let paths = state.options.paths;
-        let exists = if self.path.starts_with("/ws") {
-            paths.ws
-        } else {
-            paths.plain
-        };
+        let exists = state.options.paths.has(self.path);
         let mut failure = |status| Err(Reply::failure(status, &state.mint.uuid()));
         if !exists {
             return failure(StatusCode::NOT_FOUND);
