@@ -1,6 +1,8 @@
 //! The same promises, kept by both stores: each test here runs once over the memory and once over a
 //! real Redis, on a clock of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod support;
 
 use std::time::Duration;

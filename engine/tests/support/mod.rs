@@ -4,6 +4,7 @@
 //! to start, where it is not the `redis-server` of the path.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
