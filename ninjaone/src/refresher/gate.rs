@@ -51,7 +51,10 @@ impl Gate {
     /// Until when a host wants to be left alone, if it does.
     pub(crate) fn paused_until(&self, host: &str, now: Millis) -> Option<Millis> {
         let hosts = self.lock();
-        hosts.get(host).map(|host| host.paused_until).filter(|until| *until > now)
+        hosts
+            .get(host)
+            .map(|host| host.paused_until)
+            .filter(|until| *until > now)
     }
 
     /// A host was throttling: leaves it alone, answers until when. `asked` says that the host named
@@ -119,7 +122,11 @@ mod tests {
         assert_eq!(began.elapsed(), SPACING * 7);
         assert!(gate.enter(HOST, Instant::now() + SPACING).await.is_none());
         slots.pop();
-        assert!(gate.enter(HOST, Instant::now() + SPACING * 3).await.is_some());
+        assert!(
+            gate.enter(HOST, Instant::now() + SPACING * 3)
+                .await
+                .is_some()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -132,6 +139,9 @@ mod tests {
         assert_eq!(gate.paused_until(HOST, 60_000), None);
         gate.calm(HOST);
         assert_eq!(gate.pause(HOST, 60_000, thirty, false), 90_000);
-        assert_eq!(gate.pause(HOST, 90_000, Duration::from_secs(120), true), 210_000);
+        assert_eq!(
+            gate.pause(HOST, 90_000, Duration::from_secs(120), true),
+            210_000
+        );
     }
 }

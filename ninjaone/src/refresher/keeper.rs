@@ -43,7 +43,12 @@ impl Keeper {
         fingerprints: Arc<FingerprintKey>,
         journal: Option<Journal>,
     ) -> Self {
-        Self { ring, fingerprints, journal, under_way: Mutex::default() }
+        Self {
+            ring,
+            fingerprints,
+            journal,
+            under_way: Mutex::default(),
+        }
     }
 
     /// The journal, if there is one.
@@ -109,7 +114,9 @@ impl Keeper {
     /// Delivers every entry that no turn of this process is about to commit.
     pub async fn replay(&self, engine: &Engine) -> Replay {
         let mut replay = Replay::default();
-        let Some(journal) = &self.journal else { return replay };
+        let Some(journal) = &self.journal else {
+            return replay;
+        };
         for entry in journal.entries() {
             if self.lock().contains(&entry.id) {
                 continue;
@@ -137,11 +144,17 @@ impl Keeper {
         let Ok(id) = WorkflowId::new(&entry.kind, &entry.workflow) else {
             return Delivered::NoWorkflow;
         };
-        let place = Place::Signal { workflow: workflow(&id), grant: entry.grant };
+        let place = Place::Signal {
+            workflow: workflow(&id),
+            grant: entry.grant,
+        };
         let rescued = Rescued {
             grant: entry.grant,
             base_generation: entry.base_generation,
-            refresh_token: pair.refresh_token.as_ref().map(|t| self.fingerprints.fingerprint(t)),
+            refresh_token: pair
+                .refresh_token
+                .as_ref()
+                .map(|t| self.fingerprints.fingerprint(t)),
             pair: self.ring.seal_pair(&place, &pair),
             obtained_at: entry.written_at_ms,
             expires_at: entry.expires_at_ms,
@@ -151,15 +164,22 @@ impl Keeper {
             durable: true,
             ..Delivery::default()
         };
-        match engine.signal::<Credential>(&id, &Signal::Rescued(rescued), delivery).await {
-            Ok(Signalled::Queued { confirmed: true, .. }) => Delivered::Safe,
+        match engine
+            .signal::<Credential>(&id, &Signal::Rescued(rescued), delivery)
+            .await
+        {
+            Ok(Signalled::Queued {
+                confirmed: true, ..
+            }) => Delivered::Safe,
             Ok(Signalled::Unknown) => Delivered::NoWorkflow,
             Ok(Signalled::Queued { .. } | Signalled::Full) | Err(_) => Delivered::Unconfirmed,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<EntryId>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

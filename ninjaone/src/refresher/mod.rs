@@ -23,7 +23,8 @@ use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, KeyRing};
 
 pub use self::gate::Gate;
-pub use self::keeper::Keeper;
+pub use self::keeper::{Keeper, Replay};
+pub(crate) use self::sealing::{stored_pair, workflow};
 
 /// What a refresh needs of its process. Cheap to clone.
 #[derive(Clone)]
@@ -85,7 +86,9 @@ impl Activities<Credential> for Refresher {
     }
 
     fn unknown(&self, _activity: &Refresh) -> Outcome {
-        Outcome::Unknown { detail: perform::words("the request ended without an answer") }
+        Outcome::Unknown {
+            detail: perform::words("the request ended without an answer"),
+        }
     }
 
     fn redeliver(&self, id: &WorkflowId, outcome: &Outcome) -> Option<Signal> {
