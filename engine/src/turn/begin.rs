@@ -12,7 +12,7 @@ use crate::machine::{Input, Workflow};
 use crate::record::{Envelope, SealedBlobs};
 use crate::store::{Committed, StoreError};
 use crate::trust::Trust;
-use crate::writing::{self, End};
+use crate::writing::{self, End, Patience};
 
 /// How the first half ended.
 pub(super) enum Begun<W: Workflow> {
@@ -27,6 +27,8 @@ pub(super) struct Intent<W: Workflow> {
     pub(super) activity: W::Activity,
     /// The machine as the intent commit wrote it.
     pub(super) after: Base<W>,
+    /// The count of transitions then.
+    pub(super) v: u64,
     /// The sealed blobs as the intent commit left them.
     pub(super) sealed: SealedBlobs,
     /// Counts from before the intent was sent.
@@ -87,7 +89,8 @@ pub(super) async fn begin<W: Workflow>(
             End::Final,
         )?;
         commit.strict = run.effects.verdict && !last_round;
-        match writing::send(env, &commit, holding.trust).await? {
+        let within = Patience::Within(holding.trust);
+        match writing::send(env, &commit, holding.record.v, within).await? {
             Committed::Signals { rest } => known.hear(&rest)?,
             Committed::Written { v, .. } => {
                 note_turn(env, holding, &run, &commit.log);
@@ -143,16 +146,19 @@ async fn intend<W: Workflow>(
     )?;
     commit.strict = true;
     let mut trust = Trust::start(env.limits.lease - env.limits.margin());
-    let mut answer = writing::send(env, &commit, holding.trust).await;
+    let v = holding.record.v;
+    let mut answer = writing::send(env, &commit, v, Patience::Within(holding.trust)).await;
     if let Err(StoreError::Away { .. }) = answer {
         // Too late to perform anything; but whether the intent was written must be known, so that
         // "surely not begun" can be written behind it.
         trust = Trust::start(Duration::ZERO);
-        answer = writing::send(env, &commit, Trust::start(env.limits.lease)).await;
+        let lease = Trust::start(env.limits.lease);
+        answer = writing::send(env, &commit, v, Patience::Within(lease)).await;
     }
     match answer? {
         Committed::Signals { rest } => Ok(Intended::Signals(rest)),
         Committed::Written {
+            v,
             confirmed,
             ours: true,
             ..
@@ -167,6 +173,7 @@ async fn intend<W: Workflow>(
                     wake_at: run.wake_at,
                     visible_at: None,
                 },
+                v,
                 trust,
                 confirmed,
             }))

@@ -2,27 +2,28 @@
 
 use std::sync::atomic::Ordering;
 
+use super::begin::Intent;
 use super::{Env, Holding, Trouble, TurnEnd, note_turn};
-use crate::advance::{Base, Judge, Surroundings, advance};
+use crate::advance::{Judge, Surroundings, advance};
 use crate::counters::Counters;
 use crate::limits;
 use crate::load;
 use crate::machine::{Input, Workflow};
 use crate::store::{Committed, Signal, Signalled, StoreError};
 use crate::trust::Trust;
-use crate::writing::{self, End};
+use crate::writing::{self, End, Patience};
 
 pub(super) async fn conclude<W: Workflow>(
     env: &Env<W>,
     holding: &Holding,
-    base: &Base<W>,
+    intent: &Intent<W>,
     outcome: &W::Outcome,
 ) -> Result<TurnEnd, Trouble> {
     let precious = env.activities.redeliver(&holding.id, outcome).is_some();
     if precious {
         env.counters.persist_pending.fetch_add(1, Ordering::Relaxed);
     }
-    let end = write(env, holding, base, outcome, precious).await;
+    let end = write(env, holding, intent, outcome, precious).await;
     if precious {
         env.counters.persist_pending.fetch_sub(1, Ordering::Relaxed);
     }
@@ -32,7 +33,7 @@ pub(super) async fn conclude<W: Workflow>(
 async fn write<W: Workflow>(
     env: &Env<W>,
     holding: &Holding,
-    base: &Base<W>,
+    intent: &Intent<W>,
     outcome: &W::Outcome,
     precious: bool,
 ) -> Result<TurnEnd, Trouble> {
@@ -47,19 +48,25 @@ async fn write<W: Workflow>(
     let mut signals: Vec<Input<W>> = Vec::new();
     let last = Input::Outcome(outcome.clone());
     for round in 0..=limits::STRICT_ROUNDS {
-        let mut run = advance(base, &signals, Judge::Nothing, Some(&last), &around);
+        let mut run = advance(
+            &intent.after,
+            &signals,
+            Judge::Nothing,
+            Some(&last),
+            &around,
+        );
         if run.effects.perform.is_some() {
             // One activity a turn: what is wanted next begins in a turn of its own.
             let mut inputs = signals.clone();
             inputs.push(last.clone());
             let held = Input::Held { until: now };
-            run = advance(base, &inputs, Judge::Nothing, Some(&held), &around);
+            run = advance(&intent.after, &inputs, Judge::Nothing, Some(&held), &around);
             run.effects.perform = None;
         }
         let mut commit = match writing::commit(
             env,
             holding,
-            base,
+            &intent.after,
             &run,
             signals.len(),
             false,
@@ -74,14 +81,14 @@ async fn write<W: Workflow>(
         };
         commit.strict = run.effects.verdict && round < limits::STRICT_ROUNDS;
         commit.durable |= precious;
-        let answer = if precious {
-            writing::send_until_answered(env, &commit).await?
+        let patience = if precious {
+            Patience::Endless
         } else {
             // Beyond the end of trust: the fence judges, and a definite answer that is lost would
             // be taken for an unknown one by the next holder.
-            writing::send(env, &commit, Trust::start(env.limits.lease * 2)).await?
+            Patience::Within(Trust::start(env.limits.lease * 2))
         };
-        match answer {
+        match writing::send(env, &commit, intent.v, patience).await? {
             Committed::Signals { rest } => {
                 for envelope in &rest {
                     signals.push(Input::Signal(load::signal::<W>(envelope)?));

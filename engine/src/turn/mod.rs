@@ -113,7 +113,7 @@ async fn spine<W: Workflow>(env: &Env<W>, holding: &Holding) -> Result<TurnEnd, 
         Begun::Ended(end) => Ok(end),
         Begun::Intended(intent) => {
             let outcome = act::perform(env, holding, &intent).await;
-            conclude::conclude(env, holding, &intent.after, &outcome).await
+            conclude::conclude(env, holding, &intent, &outcome).await
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::counters::Counters;
 use crate::limits;
 use crate::machine::Workflow;
 use crate::store::Committed;
-use crate::writing;
+use crate::writing::{self, Patience};
 
 pub(super) async fn poisoned<W: Workflow>(env: &Env<W>, holding: &Holding, why: String) -> TurnEnd {
     let attempt = holding.record.attempt;
@@ -17,7 +17,8 @@ pub(super) async fn poisoned<W: Workflow>(env: &Env<W>, holding: &Holding, why: 
         return TurnEnd::GivenBack { why };
     }
     let commit = writing::park(env, holding, why.clone());
-    match writing::send(env, &commit, holding.trust).await {
+    let within = Patience::Within(holding.trust);
+    match writing::send(env, &commit, holding.record.v, within).await {
         Ok(Committed::Written { .. }) => {
             Counters::add(&env.counters.parked, 1);
             tracing::error!(id = %holding.id, attempt, %why, "parked: it waits for a human");
