@@ -33,6 +33,8 @@ pub(crate) struct Advanced<W: Workflow> {
     /// The inputs in words, those that nobody answered with a question mark.
     pub(crate) heard: Vec<String>,
     pub(crate) ignored: u64,
+    /// How the machine answered the last input.
+    pub(crate) last: Option<Step>,
 }
 
 /// Whether the timer is to be judged after the given inputs.
@@ -60,6 +62,7 @@ pub(crate) fn advance<W: Workflow>(
         },
         heard: Vec::new(),
         ignored: 0,
+        last: None,
     };
     for input in inputs {
         feed(&mut run, input, around);
@@ -73,6 +76,31 @@ pub(crate) fn advance<W: Workflow>(
     }
     run
 }
+
+/// Feeds inputs, then that the activity which the state asks for may not begin before `until`.
+///
+/// # Errors
+/// The state has no answer to that: with its activity taken away it would sleep for ever.
+pub(crate) fn advance_held<W: Workflow>(
+    base: &Base<W>,
+    inputs: &[Input<W>],
+    judge: Judge,
+    until: Millis,
+    around: &Surroundings<'_, W>,
+) -> Result<Advanced<W>, Unanswered> {
+    let held = Input::Held { until };
+    let mut run = advance(base, inputs, judge, Some(&held), around);
+    if run.last == Some(Step::Ignored) {
+        return Err(Unanswered);
+    }
+    run.effects.perform = None;
+    Ok(run)
+}
+
+/// A state asks for an activity and has no answer to [`Input::Held`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a state asks for an activity and has no answer to Held")]
+pub(crate) struct Unanswered;
 
 fn feed<W: Workflow>(run: &mut Advanced<W>, input: &Input<W>, around: &Surroundings<'_, W>) {
     let mut context = Context {
@@ -90,6 +118,7 @@ fn feed<W: Workflow>(run: &mut Advanced<W>, input: &Input<W>, around: &Surroundi
         word
     });
     run.ignored += u64::from(step == Step::Ignored);
+    run.last = Some(step);
     if step == Step::Moved {
         run.wake_at = None;
     }
