@@ -24,6 +24,7 @@ pub(crate) enum Op {
     Read,
     Extend,
     Peek,
+    Wakes,
 }
 
 /// What goes wrong with one call.
@@ -96,6 +97,11 @@ impl Faulty {
     /// From now on no wake-up message arrives.
     pub(crate) fn lose_wakes(&self) {
         self.state.lock().unwrap().deaf = true;
+    }
+
+    /// From now on they arrive again.
+    pub(crate) fn hear_wakes(&self) {
+        self.state.lock().unwrap().deaf = false;
     }
 
     pub(crate) fn calls(&self, op: Op) -> usize {
@@ -242,7 +248,7 @@ impl Store for Faulty {
 
     /// Passes messages on, until it is told to lose them.
     async fn wakes(&self) -> Result<Wakes, StoreError> {
-        let mut real = self.memory.wakes().await?;
+        let mut real = self.call(Op::Wakes, self.memory.wakes()).await?.0;
         let (sender, wakes) = tokio::sync::mpsc::channel(64);
         let state = Arc::clone(&self.state);
         tokio::spawn(async move {

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod callers;
 mod faults;
 mod faulty;
 mod machine;
 mod order;
 mod poison;
 mod strict;
+mod workers;
 mod world;
