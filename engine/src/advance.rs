@@ -29,6 +29,10 @@ pub(crate) struct Advanced<W: Workflow> {
     pub(crate) data: W,
     pub(crate) phase: W::Phase,
     pub(crate) wake_at: Option<Millis>,
+    /// The store's time at which all this happened.
+    pub(crate) now: Millis,
+    /// When the timer that was heard should have been.
+    pub(crate) fired: Option<Millis>,
     pub(crate) effects: Effects<W>,
     /// The inputs in words, those that nobody answered with a question mark.
     pub(crate) heard: Vec<String>,
@@ -56,6 +60,8 @@ pub(crate) fn advance<W: Workflow>(
         data: base.data.clone(),
         phase: base.phase.clone(),
         wake_at: base.wake_at,
+        now: around.now,
+        fired: None,
         effects: Effects {
             visible_at: base.visible_at.filter(|at| *at > around.now),
             ..Effects::default()
@@ -67,7 +73,13 @@ pub(crate) fn advance<W: Workflow>(
     for input in inputs {
         feed(&mut run, input, around);
     }
-    if judge == Judge::Timer && run.wake_at.is_some_and(|at| at <= around.now) {
+    let come = run.wake_at.filter(|at| *at <= around.now);
+    if judge == Judge::Timer
+        && let Some(at) = come
+    {
+        // A workflow that was held back is not late before it was let go.
+        let held = base.visible_at.filter(|until| *until <= around.now);
+        run.fired = Some(at.max(held.unwrap_or(at)));
         run.wake_at = None;
         feed(&mut run, &Input::TimerFired, around);
     }

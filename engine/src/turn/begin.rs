@@ -49,10 +49,6 @@ pub(super) async fn begin<W: Workflow>(
         facts: facts.as_ref(),
     };
     let mut known = Known::<W>::load(holding)?;
-    if holding.record.wake_at.is_some_and(|at| at <= holding.now) {
-        let at = holding.record.wake_at.unwrap_or(holding.now);
-        env.counters.fired_late_by(holding.now.saturating_sub(at));
-    }
 
     for round in 0..=limits::STRICT_ROUNDS {
         let last_round = round == limits::STRICT_ROUNDS;

@@ -175,6 +175,9 @@ async fn give_back<W: Workflow>(env: &Env<W>, holding: &Holding, rest: Duration,
 fn note_turn<W: Workflow>(env: &Env<W>, holding: &Holding, run: &Advanced<W>, log: &str) {
     Counters::add(&env.counters.turns, 1);
     Counters::add(&env.counters.ignored, run.ignored);
+    if let Some(at) = run.fired {
+        env.counters.fired_late_by(run.now.saturating_sub(at));
+    }
     tracing::info!(
         target: "evergreen::transition",
         workflow = %holding.id,

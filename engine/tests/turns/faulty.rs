@@ -25,6 +25,7 @@ pub(crate) enum Op {
     Extend,
     Peek,
     Wakes,
+    Walk,
 }
 
 /// What goes wrong with one call.
@@ -226,7 +227,8 @@ impl Store for Faulty {
         cursor: Option<String>,
         count: usize,
     ) -> Result<(Vec<(WorkflowId, Record)>, Option<String>), StoreError> {
-        self.memory.walk(kind, cursor, count).await
+        let real = self.memory.walk(kind, cursor, count);
+        Ok(self.call(Op::Walk, real).await?.0)
     }
 
     async fn log(&self, id: &WorkflowId) -> Result<Vec<String>, StoreError> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evergreen_engine::time::rfc3339;
+
 use crate::machine::{Ended, Phase, Script, Signal};
 use crate::world::{BEGIN, World, id};
 
@@ -55,6 +57,23 @@ async fn the_timer_is_judged_as_it_stands_after_the_signals() {
     world.drive(&id).await;
     assert_eq!(world.script.performed(), [] as [u32; 0]);
     assert_eq!(world.inspect(&id).due, Some(BEGIN + 60_000));
+    let (_, _, fired) = world.engine.counters().lateness();
+    assert_eq!(fired, 0, "what did not fire was not late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_transition_bears_the_time_at_which_it_happened() {
+    let (world, id) = (World::new(), id("a"));
+    world.script.next(|n| async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ended::Done(n)
+    });
+    world.send(&id, Signal::Begin(1)).await;
+    world.drive(&id).await;
+    let log = world.inspect(&id).log;
+    let at = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["at"].clone();
+    assert_eq!(at(&log[0]), rfc3339(BEGIN));
+    assert_eq!(at(&log[1]), rfc3339(BEGIN + 5_000));
 }
 
 #[tokio::test(start_paused = true)]

@@ -239,6 +239,19 @@ async fn stopping_waits_for_the_turns_that_run_and_claims_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_a_walk_of_all_records() {
+    let world = World::new();
+    world.store.before_next(Op::Walk, std::future::pending());
+    let running = Running::start(&world);
+    while world.store.calls(Op::Walk) == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let before = world.now().await;
+    assert_eq!(running.stop().await, Stopped { unfinished: 0 });
+    assert_eq!(world.now().await, before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_waits_no_longer_than_its_grace() {
     let limits = Limits {
         shutdown_grace: Duration::from_secs(2),
