@@ -50,6 +50,17 @@ pub struct EngineBuilder {
 }
 
 impl EngineBuilder {
+    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, owner: String) -> Self {
+        Self {
+            store,
+            limits: Arc::new(limits),
+            owner,
+            counters: Arc::default(),
+            news: Arc::default(),
+            runners: BTreeMap::new(),
+        }
+    }
+
     /// Adds a kind of workflow with what surrounds it.
     #[must_use]
     pub fn with<W: Workflow>(mut self, activities: Arc<dyn Activities<W>>) -> Self {
@@ -170,6 +181,26 @@ pub struct Delivery {
     pub durable: bool,
 }
 
+impl Delivery {
+    /// Creates the workflow if there is none.
+    #[must_use]
+    pub fn creating() -> Self {
+        Self {
+            create: true,
+            ..Self::default()
+        }
+    }
+
+    /// Ends whatever lease there is, at once.
+    #[must_use]
+    pub fn preempting() -> Self {
+        Self {
+            preemptive: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// What [`Engine::claim`] led to.
 pub(crate) enum Taken {
     Holding(Box<Holding>, Arc<dyn Runner>),
@@ -187,14 +218,7 @@ impl Engine {
         owner: impl Into<String>,
     ) -> Result<EngineBuilder, Vec<LimitsError>> {
         limits.check()?;
-        Ok(EngineBuilder {
-            store,
-            limits: Arc::new(limits),
-            owner: owner.into(),
-            counters: Arc::default(),
-            news: Arc::default(),
-            runners: BTreeMap::new(),
-        })
+        Ok(EngineBuilder::new(store, limits, owner.into()))
     }
 
     /// The store.

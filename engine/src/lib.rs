@@ -24,6 +24,7 @@ mod news;
 pub mod reconciler;
 pub mod record;
 pub mod store;
+pub mod testing;
 pub mod time;
 pub mod trust;
 pub mod turn;

@@ -271,7 +271,7 @@ impl Drop for Place {
 }
 
 /// Claims one workflow and runs its turn.
-async fn one(engine: &Engine, id: &WorkflowId) {
+pub(crate) async fn one(engine: &Engine, id: &WorkflowId) {
     let told = match engine.claim(id, ClaimMode::Due).await {
         Ok(told) => told,
         Err(error) => {

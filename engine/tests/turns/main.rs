@@ -8,6 +8,7 @@ mod faulty;
 mod machine;
 mod order;
 mod poison;
+mod sandbox;
 mod strict;
 mod workers;
 mod world;
