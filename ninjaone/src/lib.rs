@@ -9,8 +9,10 @@
 //! | [`journal`] | rotated pairs on the worker's disk between the reply and the commit |
 //! | [`import`] | credentials that other software left behind |
 //! | [`handoff`] | tokens for those who need one: environment, files, child processes |
+//! | [`config`] | settings from flags, environment and file, checked all at once |
 //! | [`simulator`] | a strict stand-in for NinjaOne |
 
+pub mod config;
 pub mod handoff;
 pub mod import;
 pub mod integration;
