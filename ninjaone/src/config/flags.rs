@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use super::keys::{self, Key};
 use super::sources::{Sources, SourcesError};
 
-/// Settings as flags. Each is read from its variable `EVERGREEN_…` or from `evergreen.toml` when
-/// the flag is not given.
+/// Which Redis, as flags: all that `migrate` and `apikeys` need to know.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
-pub struct SettingFlags {
+pub struct StoreFlags {
     /// The configuration file; without it ./evergreen.toml, if there is one
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
@@ -23,6 +22,41 @@ pub struct SettingFlags {
     /// How many replicas must confirm what must not be lost [default: 0]
     #[arg(long, value_name = "N")]
     pub replicas: Option<String>,
+}
+
+impl StoreFlags {
+    fn given(&self) -> BTreeMap<&'static str, String> {
+        named([
+            (keys::REDIS_URL, &self.redis_url),
+            (keys::PARTITIONS, &self.partitions),
+            (keys::REPLICAS, &self.replicas),
+        ])
+    }
+
+    /// These flags with the environment and the file of this process.
+    ///
+    /// # Errors
+    /// When the configuration file cannot be read.
+    pub fn sources(&self) -> Result<Sources, SourcesError> {
+        Sources::of_process(self.given(), self.config.as_deref())
+    }
+}
+
+fn named<const N: usize>(flags: [(Key, &Option<String>); N]) -> BTreeMap<&'static str, String> {
+    flags
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.0, value.clone()?)))
+        .collect()
+}
+
+/// Settings as flags. Each is read from its variable `EVERGREEN_…` or from `evergreen.toml` when
+/// the flag is not given.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct SettingFlags {
+    /// Which Redis.
+    #[command(flatten)]
+    pub store: StoreFlags,
     /// A file with the seal keys, as `evergreen keys generate` prints them
     #[arg(long, value_name = "PATH")]
     pub seal_keys_file: Option<String>,
@@ -80,10 +114,8 @@ impl SettingFlags {
     /// The flags that were given, by the setting's name.
     #[must_use]
     pub fn given(&self) -> BTreeMap<&'static str, String> {
-        let all: [(Key, &Option<String>); 20] = [
-            (keys::REDIS_URL, &self.redis_url),
-            (keys::PARTITIONS, &self.partitions),
-            (keys::REPLICAS, &self.replicas),
+        let mut given = self.store.given();
+        given.extend(named([
             (keys::SEAL_KEYS_FILE, &self.seal_keys_file),
             (keys::API_KEYS_FILE, &self.api_keys_file),
             (keys::JOURNAL_DIR, &self.journal_dir),
@@ -101,10 +133,8 @@ impl SettingFlags {
             (keys::LISTEN, &self.listen),
             (keys::LOG, &self.log),
             (keys::LOG_FORMAT, &self.log_format),
-        ];
-        all.into_iter()
-            .filter_map(|(key, value)| Some((key.0, value.clone()?)))
-            .collect()
+        ]));
+        given
     }
 
     /// These flags with the environment and the file of this process.
@@ -112,6 +142,6 @@ impl SettingFlags {
     /// # Errors
     /// When the configuration file cannot be read.
     pub fn sources(&self) -> Result<Sources, SourcesError> {
-        Sources::of_process(self.given(), self.config.as_deref())
+        Sources::of_process(self.given(), self.store.config.as_deref())
     }
 }

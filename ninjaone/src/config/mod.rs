@@ -33,7 +33,7 @@ use evergreen_engine::store::redis::RedisOptions;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::duration::DurationRange;
-pub use self::flags::SettingFlags;
+pub use self::flags::{SettingFlags, StoreFlags};
 pub use self::reader::{Problem, Problems};
 pub use self::sources::{File, Sources, SourcesError};
 use crate::lifecycle::Settings;

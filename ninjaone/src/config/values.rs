@@ -301,7 +301,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
 
 fn urls(reader: &mut Reader<'_>, listen: Option<SocketAddr>) -> (String, String) {
     let allowed = "http:// or https:// and a host, such as https://evergreen.example.com";
-    let public = reader.read(keys::PUBLIC_URL, allowed, |text| web_url(text));
+    let public = reader.read(keys::PUBLIC_URL, allowed, web_url);
     let public = public.unwrap_or_else(|| own_url(listen.unwrap_or(DEFAULT_LISTEN)));
     let redirect = reader.read(keys::REDIRECT_URI, allowed, |text| {
         web_url(text)?;
