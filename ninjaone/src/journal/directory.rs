@@ -224,12 +224,15 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
+    Ok(still_named(&file, path)?.then_some(file))
+}
+
+/// Whether the name still leads to this file, or it was replaced or adopted before it was locked.
+fn still_named(file: &File, path: &Path) -> io::Result<bool> {
     let locked = file.metadata()?;
     match fs::symlink_metadata(path) {
-        // Otherwise it was replaced or adopted between opening and locking: it is not ours.
-        Ok(named) if (named.dev(), named.ino()) != (locked.dev(), locked.ino()) => Ok(None),
-        Ok(_) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(named) => Ok((named.dev(), named.ino()) == (locked.dev(), locked.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -244,4 +247,23 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn no_fresh_copy() -> io::Error {
     io::Error::other("no fresh copy was written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_lost_its_name_is_not_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("w.journal");
+        let first = options().create(true).open(&path).unwrap();
+        assert!(still_named(&first, &path).unwrap());
+        // Adopted by another: deleted, and then made anew by the next of that name.
+        fs::remove_file(&path).unwrap();
+        assert!(!still_named(&first, &path).unwrap());
+        let second = options().create(true).open(&path).unwrap();
+        assert!(!still_named(&first, &path).unwrap());
+        assert!(still_named(&second, &path).unwrap());
+    }
 }

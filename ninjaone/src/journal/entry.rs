@@ -40,8 +40,11 @@ pub struct Entry {
     /// The commit that was to store it, where that had been drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// When it was written, in milliseconds since 1970.
+    /// When the request that brought it was sent, in milliseconds since 1970.
     pub written_at_ms: u64,
+    /// When its access token expires, in milliseconds since 1970, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<u64>,
     /// The store's stamp as last seen then; 0 if none was.
     pub stamp: u64,
     /// The pair, sealed for [`Entry::place`].

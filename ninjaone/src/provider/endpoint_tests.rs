@@ -416,13 +416,15 @@ async fn a_late_answer_is_told_and_a_late_missing_path_sends_nothing_more() {
 
 #[tokio::test]
 async fn late_reading_is_bounded_in_number_and_time() {
-    let host = Host::playing(vec![Play::Pause(vec![], vec![])]).await;
+    let host = Host::playing(vec![Play::Silence]).await;
     let mut options = loopback();
     options.late_reads = 0;
     let none = TokenEndpoint::new(options).unwrap();
     let sent = none.send_detachable(host.call(HASTY)).await;
     assert_eq!(unknown(&sent.reply), (Why::Deadline, None));
     assert!(sent.late.is_none());
+    let hung_up = host.gone.notified();
+    tokio::time::timeout(PATIENT, hung_up).await.unwrap();
 
     let host = Host::playing(vec![Play::Pause(vec![], vec![])]).await;
     let mut options = loopback();

@@ -31,6 +31,7 @@ pub(super) struct Host {
     pub(super) flooded: Arc<AtomicU64>,
     pub(super) signal: Arc<Notify>,
     pub(super) asked: Arc<Notify>,
+    pub(super) gone: Arc<Notify>,
 }
 
 impl Host {
@@ -43,6 +44,7 @@ impl Host {
             flooded: Arc::default(),
             signal: Arc::default(),
             asked: Arc::default(),
+            gone: Arc::default(),
         };
         let server = host.clone();
         tokio::spawn(async move {
@@ -66,6 +68,7 @@ impl Host {
                 let mut seen = Vec::new();
                 let _ = stream.read_to_end(&mut seen).await;
                 self.remember(&seen);
+                self.gone.notify_one();
             }
             Play::Reply(bytes) => {
                 self.read_request(&mut stream).await;

@@ -95,7 +95,10 @@ impl ServiceError {
             Self::NotFound { .. } => "not-found",
             Self::Invalid { .. } => "invalid-input",
             Self::Conflict { .. } => "conflict",
-            Self::NeedsAttention { recovery: Recovery::Reconnect, .. } => "reconnect-required",
+            Self::NeedsAttention {
+                recovery: Recovery::Reconnect,
+                ..
+            } => "reconnect-required",
             Self::NeedsAttention { .. } => "needs-attention",
             Self::TryLater { .. } => "try-later",
             Self::StoreAway { .. } => "store-unavailable",
@@ -145,7 +148,9 @@ impl From<evergreen_engine::store::StoreError> for ServiceError {
     fn from(error: evergreen_engine::store::StoreError) -> Self {
         use evergreen_engine::store::StoreError;
         match error {
-            StoreError::Away { .. } => Self::StoreAway { why: error.to_string() },
+            StoreError::Away { .. } => Self::StoreAway {
+                why: error.to_string(),
+            },
             StoreError::Refused { doing, why } => Self::Internal { doing, why },
         }
     }
@@ -153,12 +158,18 @@ impl From<evergreen_engine::store::StoreError> for ServiceError {
 
 impl From<crate::integration::NameError> for ServiceError {
     fn from(error: crate::integration::NameError) -> Self {
-        Self::Invalid { field: error.field.to_owned(), rule: error.rule.to_owned() }
+        Self::Invalid {
+            field: error.field.to_owned(),
+            rule: error.rule.to_owned(),
+        }
     }
 }
 
 impl From<crate::provider::HostRefused> for ServiceError {
     fn from(error: crate::provider::HostRefused) -> Self {
-        Self::Invalid { field: "instance_url".to_owned(), rule: error.to_string() }
+        Self::Invalid {
+            field: "instance_url".to_owned(),
+            rule: error.to_string(),
+        }
     }
 }

@@ -104,7 +104,10 @@ fn time(at: Option<Millis>) -> Option<String> {
 }
 
 fn word<T: Serialize>(value: T) -> Option<String> {
-    serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
+    serde_json::to_value(value)
+        .ok()?
+        .as_str()
+        .map(str::to_owned)
 }
 
 impl StatusView {
@@ -166,11 +169,19 @@ impl StatusView {
                 self.attention = Some(attention.as_str().to_owned());
                 Recovery::FixConfiguration
             }
-            Phase::Scheduled { purpose, at, source } => {
+            Phase::Scheduled {
+                purpose,
+                at,
+                source,
+            } => {
                 self.purpose = word(purpose);
                 self.source = Some(source.as_str().to_owned());
                 self.next_refresh_at = time(Some(*at));
-                if *purpose == Purpose::Retry { Recovery::Wait } else { Recovery::None }
+                if *purpose == Purpose::Retry {
+                    Recovery::Wait
+                } else {
+                    Recovery::None
+                }
             }
             Phase::Refreshing { source, .. } => {
                 self.source = Some(source.as_str().to_owned());
@@ -198,9 +209,15 @@ impl StatusView {
             self.scopes.clone_from(&grant.scopes);
             if kind == GrantKind::User
                 && grant.refresh_token.is_none()
-                && !matches!(phase, Phase::ReconnectRequired { reason: Reason::MissingCredentials })
+                && !matches!(
+                    phase,
+                    Phase::ReconnectRequired {
+                        reason: Reason::MissingCredentials
+                    }
+                )
             {
-                self.warning.get_or_insert_with(|| "no_refresh_token".to_owned());
+                self.warning
+                    .get_or_insert_with(|| "no_refresh_token".to_owned());
             }
         }
     }

@@ -29,10 +29,10 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::clients::ClientChange;
 use super::faults::Fault;
 use super::handle::Handle;
 use super::options::{Refused, SettingsChange};
+use super::registry::ClientChange;
 use super::seed::{SeedRequest, SeededGrant};
 use super::wire::Form;
 

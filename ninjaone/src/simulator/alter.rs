@@ -5,8 +5,8 @@ use axum::http::{StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::actions::{Action, Echo, EchoEncoding, EchoPlace, Edit, RefreshToken, Respond};
 use super::delivery::Sent;
-use super::faults::{Action, Echo, EchoEncoding, EchoPlace, Edit, RefreshToken, Respond};
 use super::reply::{Content, Reply, json_text};
 
 /// The answer as the fault leaves it; faults of the transport leave it as it is.

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::connection::Connection;
 use super::delivery::{Sent, answer, close_unread};
-use super::faults::{Subject, Target};
+use super::faults::Target;
+use super::queue::Subject;
 use super::reply::Reply;
 use super::server::Shared;
 use super::state::{Grant, State};
@@ -28,46 +29,33 @@ enum Resource {
     Ticket,
 }
 
+impl Resource {
+    /// By the end of one of the paths in [`routes`].
+    fn at(path: &str) -> Self {
+        match path.rsplit('/').next() {
+            Some("organizations") => Self::Organizations,
+            Some("devices") => Self::Devices,
+            _ => Self::Ticket,
+        }
+    }
+}
+
 pub(super) fn routes() -> Router<Arc<Shared>> {
     PREFIXES.into_iter().fold(Router::new(), |router, prefix| {
         router
-            .route(&format!("{prefix}/organizations"), get(organizations))
-            .route(&format!("{prefix}/devices"), get(devices))
-            .route(&format!("{prefix}/ticketing/ticket"), post(ticket))
+            .route(&format!("{prefix}/organizations"), get(respond))
+            .route(&format!("{prefix}/devices"), get(respond))
+            .route(&format!("{prefix}/ticketing/ticket"), post(respond))
     })
 }
 
-async fn organizations(
-    shared: Extract<Arc<Shared>>,
-    connection: ConnectInfo<Connection>,
-    request: Request,
-) -> Response {
-    respond(Resource::Organizations, shared.0, connection.0, request).await
-}
-
-async fn devices(
-    shared: Extract<Arc<Shared>>,
-    connection: ConnectInfo<Connection>,
-    request: Request,
-) -> Response {
-    respond(Resource::Devices, shared.0, connection.0, request).await
-}
-
-async fn ticket(
-    shared: Extract<Arc<Shared>>,
-    connection: ConnectInfo<Connection>,
-    request: Request,
-) -> Response {
-    respond(Resource::Ticket, shared.0, connection.0, request).await
-}
-
 async fn respond(
-    resource: Resource,
-    shared: Arc<Shared>,
-    connection: Connection,
+    Extract(shared): Extract<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
     request: Request,
 ) -> Response {
     let path = request.uri().path();
+    let resource = Resource::at(path);
     let unread = Subject::unread(Target::Api, path);
     if let Some(closed) = close_unread(&shared, &connection, &unread, |_, _| {}) {
         return closed;

@@ -10,7 +10,8 @@ use axum::response::Response;
 use super::clients::{ClientApp, GrantType};
 use super::connection::Connection;
 use super::delivery::{Sent, answer, close_unread};
-use super::faults::{Subject, Target};
+use super::faults::Target;
+use super::queue::Subject;
 use super::reply::{Reply, page};
 use super::server::{BODY_MAX, Shared};
 use super::state::{Code, State, millis};
@@ -92,13 +93,7 @@ struct Asked<'f> {
 }
 
 fn consider(state: &mut State, path: &str, form: &Form, now: u64) -> Result<Reply, Reply> {
-    let paths = state.options.paths;
-    let exists = if path.starts_with("/ws") {
-        paths.ws
-    } else {
-        paths.plain
-    };
-    if !exists {
+    if !state.options.paths.has(path) {
         return Err(Reply::failure(StatusCode::NOT_FOUND, &state.mint.uuid()));
     }
     let asked = known(state, form)?;

@@ -8,10 +8,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 
+use super::actions::{Action, When};
 use super::alter::{altered, padded};
 use super::connection::Connection;
-use super::faults::{Action, Subject, Taken, When};
 use super::ledger::Delivery;
+use super::queue::{Subject, Taken};
 use super::reply::Reply;
 use super::server::Shared;
 use super::state::State;
@@ -51,7 +52,7 @@ impl Fate {
         let reply = if self.carries_out() {
             carry_out()
         } else {
-            Reply::redirect(StatusCode::SERVICE_UNAVAILABLE, "")
+            Reply::none()
         };
         match self.action() {
             Some(action) => altered(action, reply, sent),

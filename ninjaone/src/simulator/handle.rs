@@ -1,14 +1,16 @@
 //! The admin endpoint without HTTP: what tests in the same process hold.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::clients::{ClientApp, ClientChange};
-use super::faults::{Fault, Queued};
+use super::clients::ClientApp;
+use super::faults::Fault;
 use super::ledger::{Entry, Tally, Totals};
 use super::options::{Refused, SettingsChange, SimulatorOptions};
+use super::queue::Queued;
+use super::registry::ClientChange;
 use super::seed::{SeedRequest, SeededGrant, seed};
 use super::server::Shared;
 use super::state::State;
@@ -90,7 +92,16 @@ impl Handle {
     /// The instance URL, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        if let Some(url) = &self.shared.lock().options.public_url {
+            return url.clone();
+        }
+        // Nobody can connect to "any address".
+        let ip = match self.addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(ip, self.addr.port()))
     }
 
     /// Makes live grants; all of them or none.
@@ -98,8 +109,8 @@ impl Handle {
     /// # Errors
     /// Names the field that is wrong.
     pub fn seed(&self, request: SeedRequest) -> Result<Vec<SeededGrant>, Refused> {
-        let now = self.shared.now();
-        seed(&mut self.shared.lock(), request, &self.url(), now)
+        let (url, now) = (self.url(), self.shared.now());
+        seed(&mut self.shared.lock(), request, &url, now)
     }
 
     /// Scripts a fault and answers its number.
@@ -134,9 +145,9 @@ impl Handle {
         let mut chains: Vec<_> = (state.grants.keys())
             .filter_map(|chain| chain_report(&state, chain, now))
             .collect();
-        chains.sort_by(|a, b| {
-            let key = |chain: &ChainReport| (chain.tenant.clone(), chain.integration.clone());
-            (key(a), &a.chain).cmp(&(key(b), &b.chain))
+        chains.sort_by_cached_key(|chain| {
+            let name = (chain.tenant.clone(), chain.integration.clone());
+            (name, chain.chain.clone())
         });
         let gaps = (chains.iter())
             .filter(|chain| !chain.revoked)

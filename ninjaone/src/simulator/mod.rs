@@ -9,10 +9,11 @@
 //! |---|---|
 //! | `server` | [`Simulator`]: start, routes, shutdown |
 //! | `handle`, `admin` | [`Handle`], the simulator's own endpoint in the process and over HTTP |
-//! | `options`, `clients` | what it is told, and the apps registered with it |
+//! | `options`, `clients`, `registry` | what it is told, and the apps registered with it |
 //! | `state`, `mint` | what the host knows, and its tokens |
-//! | `token`, `authorize`, `api`, `reply` | the endpoints and their answers |
-//! | `faults`, `alter`, `delivery` | what goes wrong, what that makes of an answer, how it leaves |
+//! | `token`, `grants`, `authorize`, `api`, `reply`, `front` | the endpoints and their answers |
+//! | `faults`, `actions`, `queue` | which requests go wrong, how, and whose turn it is |
+//! | `alter`, `delivery` | what that makes of an answer, and how it leaves |
 //! | `connection` | sockets that can be cut under HTTP's feet |
 //! | `ledger` | what reached the token endpoint, and what it added up to |
 //! | `seed` | grants without a consent |
@@ -32,19 +33,24 @@
 //! # }).unwrap();
 //! ```
 
+mod actions;
 mod admin;
 mod alter;
 mod api;
 mod authorize;
+pub mod cli;
 mod clients;
 mod connection;
 mod delivery;
 mod faults;
 mod front;
+mod grants;
 mod handle;
 mod ledger;
 mod mint;
 mod options;
+mod queue;
+mod registry;
 mod reply;
 mod seed;
 mod server;
@@ -52,14 +58,17 @@ mod state;
 mod token;
 mod wire;
 
-pub use clients::{ClientApp, ClientChange, GrantType, Platform};
-pub use faults::{
-    Action, Echo, EchoEncoding, EchoPlace, Edit, Fault, Match, Queued, RefreshToken, Respond,
-    Target, When,
-};
+pub use actions::{Action, Echo, EchoEncoding, EchoPlace, Edit, RefreshToken, Respond, When};
+pub use clients::{ClientApp, GrantType, Platform};
+pub use faults::{Fault, Match, Target};
 pub use handle::{ChainReport, Handle, Page, Report};
 pub use ledger::{Delivery, Entry, Presented, Tally, Totals};
 pub use options::{Paths, Refused, Rotation, SettingsChange, SimulatorOptions};
+pub use queue::Queued;
+pub use registry::ClientChange;
 pub use seed::{SeedRequest, SeedRow, SeededGrant, Spread};
 pub use server::{Error, Simulator};
 pub use wire::Name;
+
+#[cfg(test)]
+mod tests;

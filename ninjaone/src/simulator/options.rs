@@ -36,12 +36,26 @@ pub struct Paths {
     pub plain: bool,
 }
 
+impl Paths {
+    /// Whether an OAuth endpoint exists under the spelling of this path.
+    pub(super) fn has(self, path: &str) -> bool {
+        if path.starts_with("/ws/") {
+            self.ws
+        } else {
+            self.plain
+        }
+    }
+}
+
 /// How a simulator is set up. All but the address, the seed and the apps can be changed while it
 /// runs, with [`SettingsChange`].
 #[derive(Debug, Clone, Serialize)]
 pub struct SimulatorOptions {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// How others reach it, where that is not the address it listens on: behind a container's name,
+    /// say. Seeded grants carry it as their instance URL.
+    pub public_url: Option<String>,
     /// Life of an access token, told to clients in whole seconds as `expires_in`.
     #[serde(with = "super::wire::duration")]
     pub access_token_life: Duration,
@@ -78,6 +92,7 @@ impl Default for SimulatorOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            public_url: None,
             access_token_life: Duration::from_secs(3600),
             refresh_token_life: None,
             code_life: Duration::from_secs(600),
@@ -112,6 +127,10 @@ impl SimulatorOptions {
                 Err(Refused::new(field, "from 1s to 365d"))
             }
         };
+        if !self.public_url.as_deref().is_none_or(is_origin) {
+            let rule = "http:// or https://, a host and perhaps a port, without a trailing slash";
+            return Err(Refused::new("public_url", rule));
+        }
         within("access_token_life", self.access_token_life)?;
         within("code_life", self.code_life)?;
         if let Some(life) = self.refresh_token_life {
@@ -143,6 +162,12 @@ impl SimulatorOptions {
         }
         Ok(())
     }
+}
+
+fn is_origin(text: &str) -> bool {
+    let web = |url: &url::Url| matches!(url.scheme(), "http" | "https");
+    let parsed = url::Url::parse(text).ok().filter(web);
+    parsed.is_some_and(|url| url.origin().ascii_serialization() == text)
 }
 
 /// New values for some of the options of a running simulator; what is absent stays.
@@ -233,6 +258,13 @@ mod tests {
                     rotation: Rotation::Grace {
                         window: Duration::ZERO,
                     },
+                    ..good()
+                },
+            ),
+            (
+                "public_url",
+                SimulatorOptions {
+                    public_url: Some("http://simulator:8090/".to_owned()),
                     ..good()
                 },
             ),

@@ -114,6 +114,15 @@ impl Reply {
         }
     }
 
+    /// What stands in for the answer of a request that is not carried out.
+    pub(super) fn none() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            headers: Vec::new(),
+            content: Content::Text(String::new()),
+        }
+    }
+
     /// Sets a header, or takes it away with an empty value.
     pub(super) fn set_header(&mut self, name: &str, value: &str) {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))

@@ -177,8 +177,8 @@ impl Simulator {
 fn routes(handle: Handle) -> Router {
     let shared = handle.shared();
     let host = Router::new()
-        .route("/ws/oauth/token", any(token::ws))
-        .route("/oauth/token", any(token::plain))
+        .route("/ws/oauth/token", any(token::endpoint))
+        .route("/oauth/token", any(token::endpoint))
         .route(
             "/ws/oauth/authorize",
             get(authorize::ask).post(authorize::decide),

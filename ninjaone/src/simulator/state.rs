@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::clients::Clients;
-use super::faults::Faults;
 use super::ledger::{Ledger, Presented};
 use super::mint::Mint;
 use super::options::{Rotation, SimulatorOptions};
+use super::queue::Faults;
+use super::registry::Clients;
 use super::wire::Name;
 
 /// One consent, or one scope set of a machine app.

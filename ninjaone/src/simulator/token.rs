@@ -7,20 +7,19 @@ use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State as Extract};
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 
-use super::clients::{ClientApp, GrantType, OFFLINE_ACCESS};
+use super::actions::Action;
+use super::clients::{ClientApp, GrantType};
 use super::connection::Connection;
 use super::delivery::{Fate, Sent, answer, close_unread};
-use super::faults::{Action, Subject, Target};
-use super::ledger::{Delivery, Entry, Presented};
+use super::faults::Target;
+use super::grants::{Issued, mint, needed, redeem, refresh, refusal};
+use super::ledger::{Delivery, Entry};
 use super::mint::fingerprint;
-use super::options::Rotation;
-use super::reply::{Reply, json_text};
+use super::queue::Subject;
+use super::reply::Reply;
 use super::server::{BODY_MAX, Shared};
-use super::state::{Grant, Presentation, State, millis};
+use super::state::{Presentation, State};
 use super::wire::{Form, Name};
 
 const CREDENTIALS: [&str; 5] = [
@@ -41,35 +40,15 @@ struct Submission {
     too_long: bool,
 }
 
-/// What a request gave, beside its answer.
-struct Issued {
-    grant: Name,
-    access_expires_at: u64,
-    rotated: bool,
-}
-
-pub(super) async fn ws(
-    shared: Extract<Arc<Shared>>,
-    connection: ConnectInfo<Connection>,
+pub(super) async fn endpoint(
+    Extract(shared): Extract<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
     request: Request,
 ) -> Response {
-    endpoint("/ws/oauth/token", shared.0, connection.0, request).await
-}
-
-pub(super) async fn plain(
-    shared: Extract<Arc<Shared>>,
-    connection: ConnectInfo<Connection>,
-    request: Request,
-) -> Response {
-    endpoint("/oauth/token", shared.0, connection.0, request).await
-}
-
-async fn endpoint(
-    path: &'static str,
-    shared: Arc<Shared>,
-    connection: Connection,
-    request: Request,
-) -> Response {
+    let path = match request.uri().path() {
+        "/ws/oauth/token" => "/ws/oauth/token",
+        _ => "/oauth/token",
+    };
     let _at_work = shared.at_work();
     let unread = Subject::unread(Target::Token, path);
     let closed = close_unread(&shared, &connection, &unread, |state, now| {
@@ -218,12 +197,7 @@ impl Submission {
         fate: &Fate,
         seen: &Option<Presentation>,
     ) -> Result<(Reply, Issued), Reply> {
-        let paths = state.options.paths;
-        let exists = if self.path.starts_with("/ws") {
-            paths.ws
-        } else {
-            paths.plain
-        };
+        let exists = state.options.paths.has(self.path);
         let mut failure = |status| Err(Reply::failure(status, &state.mint.uuid()));
         if !exists {
             return failure(StatusCode::NOT_FOUND);
@@ -241,13 +215,13 @@ impl Submission {
         if in_query || self.sent.form.repeats() {
             return Err(refusal("invalid_request"));
         }
-        let grant_type = self.needed("grant_type")?;
+        let grant_type = needed(&self.sent.form, "grant_type")?;
         let grant_type =
             GrantType::from_wire(grant_type).ok_or(refusal("unsupported_grant_type"))?;
         let app = self.authenticated(state, grant_type)?;
         match grant_type {
             GrantType::RefreshToken => {
-                self.needed("refresh_token")?;
+                needed(&self.sent.form, "refresh_token")?;
                 let keeps = matches!(
                     fate.action(),
                     Some(Action::Edit(edit)) if edit.refresh_token.is_some()
@@ -255,17 +229,13 @@ impl Submission {
                 let seen = seen.as_ref().ok_or(refusal("invalid_request"))?;
                 refresh(state, seen, keeps, now)
             }
-            GrantType::AuthorizationCode => self.redeem(state, &app, now),
-            GrantType::ClientCredentials => self.mint(state, &app, now),
+            GrantType::AuthorizationCode => redeem(&self.sent.form, state, &app, now),
+            GrantType::ClientCredentials => mint(&self.sent.form, state, &app, now),
         }
     }
 
-    fn needed(&self, name: &str) -> Result<&str, Reply> {
-        self.field(name).ok_or(refusal("invalid_request"))
-    }
-
     fn authenticated(&self, state: &mut State, grant: GrantType) -> Result<ClientApp, Reply> {
-        let client_id = self.needed("client_id")?;
+        let client_id = needed(&self.sent.form, "client_id")?;
         let app = state.clients.get(client_id);
         // The wrong kind of app is answered as if it did not exist.
         let Some(app) = app.filter(|app| app.platform.offers(grant)).cloned() else {
@@ -278,152 +248,5 @@ impl Submission {
             return Err(refusal("unauthorized_client"));
         }
         Ok(app)
-    }
-
-    /// RFC 6749 section 4.1.3. The code is gone at its first use, whether that succeeds or not.
-    fn redeem(
-        &self,
-        state: &mut State,
-        app: &ClientApp,
-        now: u64,
-    ) -> Result<(Reply, Issued), Reply> {
-        let code = self.needed("code")?;
-        let redirect_uri = self.needed("redirect_uri")?;
-        let code = state.codes.remove(code).ok_or(refusal("invalid_grant"))?;
-        let good = code.client_id == app.client_id
-            && code.redirect_uri == redirect_uri
-            && code.expires_at > now
-            && verifies(code.challenge.as_deref(), self.field("code_verifier"));
-        if !good {
-            return Err(refusal("invalid_grant"));
-        }
-        let has_refresh_token = app.grants.contains(&GrantType::RefreshToken)
-            && code.scope.split(' ').any(|scope| scope == OFFLINE_ACCESS);
-        let grant = Grant {
-            client_id: Name::from(app.client_id.as_str()),
-            label: None,
-            scope: code.scope,
-            user: true,
-            generation: 0,
-            rotated_at: now,
-            revoked: false,
-        };
-        state.grants.insert(code.grant.clone(), grant);
-        Ok(pair(state, code.grant, has_refresh_token, false, now))
-    }
-
-    /// RFC 6749 section 4.4. One grant per app and scope set, and never a refresh token.
-    fn mint(&self, state: &mut State, app: &ClientApp, now: u64) -> Result<(Reply, Issued), Reply> {
-        let scope = (app.scope_for(self.field("scope"))).ok_or(refusal("invalid_scope"))?;
-        let key = (app.client_id.clone(), scope.clone());
-        let known = state.machines.get(&key).cloned();
-        let grant = known.unwrap_or_else(|| {
-            let id = state.mint.uuid();
-            let grant = Grant {
-                client_id: Name::from(app.client_id.as_str()),
-                label: None,
-                scope,
-                user: false,
-                generation: 0,
-                rotated_at: now,
-                revoked: false,
-            };
-            state.grants.insert(id.clone(), grant);
-            state.machines.insert(key, id.clone());
-            id
-        });
-        Ok(pair(state, grant, false, false, now))
-    }
-}
-
-fn refusal(error: &str) -> Reply {
-    Reply::oauth(StatusCode::BAD_REQUEST, error)
-}
-
-/// RFC 7636 section 4.6, S256 only. A verifier without a challenge is a downgrade.
-fn verifies(challenge: Option<&str>, verifier: Option<&str>) -> bool {
-    match (challenge, verifier) {
-        (None, None) => true,
-        (Some(challenge), Some(verifier)) => {
-            (43..=128).contains(&verifier.len())
-                && URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)) == challenge
-        }
-        _ => false,
-    }
-}
-
-/// RFC 6749 section 6. `keeps` is a fault's wish that this time nothing rotates.
-fn refresh(
-    state: &mut State,
-    seen: &Presentation,
-    keeps: bool,
-    now: u64,
-) -> Result<(Reply, Issued), Reply> {
-    let grant = match seen.presented {
-        Presented::Current | Presented::Grace => seen.grant.clone(),
-        Presented::Expired => return Err(refusal("expired_token")),
-        _ => None,
-    };
-    let id = grant.ok_or(refusal("invalid_token"))?;
-    let rotation = state.options.rotation;
-    let may_rotate = matches!(rotation, Rotation::Strict | Rotation::Grace { .. });
-    // Within the grace window the pair that replaced the old one is answered once more.
-    let rotates = may_rotate && !keeps && seen.presented == Presented::Current;
-    let grant = state.grants.get_mut(&id).ok_or(refusal("invalid_token"))?;
-    if rotates {
-        grant.generation += 1;
-        grant.rotated_at = now;
-    }
-    let answers_it = rotation != Rotation::Absent;
-    Ok(pair(state, id, answers_it, rotates, now))
-}
-
-/// An access token, and the current refresh token if the answer is to have it.
-fn pair(
-    state: &mut State,
-    grant: Name,
-    with_refresh_token: bool,
-    rotated: bool,
-    now: u64,
-) -> (Reply, Issued) {
-    let life = state.options.access_token_life;
-    let access_expires_at = now + millis(life);
-    let access_token = state.mint.access_token(&grant, access_expires_at);
-    let (generation, scope) = match state.grants.get(&grant) {
-        Some(grant) => (grant.generation, grant.scope.clone()),
-        None => (0, String::new()),
-    };
-    let mut members = vec![
-        ("access_token".to_owned(), json_text(&access_token)),
-        ("expires_in".to_owned(), life.as_secs().to_string()),
-    ];
-    if with_refresh_token {
-        let refresh_token = state.mint.refresh_token(&grant, generation);
-        members.push(("refresh_token".to_owned(), json_text(&refresh_token)));
-    }
-    members.push(("scope".to_owned(), json_text(&scope)));
-    members.push(("token_type".to_owned(), json_text("Bearer")));
-    let issued = Issued {
-        grant,
-        access_expires_at,
-        rotated,
-    };
-    (Reply::tokens(members), issued)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_verifier_of_the_standard_matches_its_challenge() {
-        // RFC 7636 appendix B.
-        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-        assert!(verifies(Some(challenge), Some(verifier)));
-        assert!(!verifies(Some(challenge), None));
-        assert!(!verifies(None, Some(verifier)));
-        assert!(!verifies(Some(verifier), Some(verifier)));
-        assert!(verifies(None, None));
     }
 }

@@ -61,7 +61,11 @@ fn a_disk_that_is_back_is_noticed_without_a_put() {
     let (mut log, _) = log(disk, QUIET);
     log.tidy().unwrap();
     state.lock().unwrap().failing.insert(Step::Append);
-    assert!(log.write(puts(&[entry(1)]))[0].is_err());
+    let unstamped = Entry {
+        stamp: 0,
+        ..entry(1)
+    };
+    assert!(log.write(puts(&[unstamped]))[0].is_err());
     assert!(log.tidy().is_err());
     assert!(log.faulty() && log.unsettled());
     state.lock().unwrap().failing.clear();

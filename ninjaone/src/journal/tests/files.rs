@@ -38,7 +38,7 @@ async fn entries_and_the_newest_stamp_survive_a_restart() {
     journal.close().await.unwrap();
 
     let journal = Journal::open(directory.path(), "w", QUIET).unwrap();
-    assert_eq!(journal.entries(), [kept.clone()]);
+    assert_eq!(journal.entries(), std::slice::from_ref(&kept));
     assert_eq!(journal.newest_stamp(), 900);
     assert_eq!(
         journal.key_ids().into_iter().collect::<Vec<_>>(),

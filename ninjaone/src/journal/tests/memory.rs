@@ -54,6 +54,8 @@ pub(super) struct State {
     /// Steps after which nothing works any more.
     pub(super) stop_after: Option<usize>,
     pub(super) steps: usize,
+    /// Told of each step.
+    pub(super) watcher: Option<Sender<Step>>,
     /// Calls of `sync` and `sync_fresh`.
     pub(super) syncs: usize,
 }
@@ -62,6 +64,10 @@ impl State {
     /// Counts a step, and fails it if it is to fail.
     fn step(&mut self, step: Step) -> io::Result<()> {
         self.steps += 1;
+        if let Some(watcher) = &self.watcher {
+            // A test that has seen enough does not listen any more.
+            let _ = watcher.send(step);
+        }
         if self.stop_after.is_some_and(|last| self.steps > last) {
             return Err(io::Error::other("stopped"));
         }

@@ -6,8 +6,11 @@ use futures::future::join_all;
 use futures::poll;
 
 use super::super::{Journal, record};
-use super::memory::{Gate, Memory};
+use super::memory::{Gate, Memory, Step};
 use super::*;
+
+/// How long a test waits for what must come; a limit for failures, not a pause.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn puts_that_wait_share_one_sync_and_none_resolves_before_it() {
@@ -19,11 +22,13 @@ async fn puts_that_wait_share_one_sync_and_none_resolves_before_it() {
         go_on: goes_on,
     });
     let journal = Journal::start(Box::new(disk), &[], QUIET).unwrap();
+    // Dropped before the journal, should the test fail: nobody then waits at the gate.
+    let go_on = go_on;
     let at_start = state.lock().unwrap().syncs;
 
     let mut first = Box::pin(journal.put(entry(0)));
     assert!(poll!(&mut first).is_pending());
-    begins.recv().unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
     // The disk is busy with the first one; a hundred more arrive.
     let some: Vec<_> = (1..=100).map(entry).collect();
     let mut rest = Box::pin(join_all(some.into_iter().map(|entry| journal.put(entry))));
@@ -33,13 +38,12 @@ async fn puts_that_wait_share_one_sync_and_none_resolves_before_it() {
     go_on.send(()).unwrap();
     first.await.unwrap();
 
-    begins.recv().unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
     assert!(poll!(&mut rest).is_pending());
     go_on.send(()).unwrap();
     assert!(rest.await.iter().all(Result::is_ok));
     assert_eq!(state.lock().unwrap().syncs - at_start, 2);
     assert_eq!(journal.len(), 101);
-    drop((begins, go_on));
 }
 
 #[test]
@@ -116,4 +120,33 @@ fn garbage_is_bounded_while_entries_come_and_go() {
         assert!(length < 4_000 + 2_000, "{length} bytes");
     }
     assert_eq!(board.lock().unwrap().bytes, 0);
+}
+
+#[tokio::test]
+async fn what_may_wait_is_done_after_a_while_by_itself() {
+    let (disk, state) = Memory::new();
+    let (watcher, steps) = mpsc::channel();
+    let limits = Limits {
+        linger: Duration::from_millis(1),
+        ..QUIET
+    };
+    let wait_for = |wanted| while steps.recv_timeout(PATIENCE).unwrap() != wanted {};
+    let journal = Journal::start(Box::new(disk), &[], limits).unwrap();
+    let id = journal.put(entry(1)).await.unwrap();
+    state.lock().unwrap().watcher = Some(watcher);
+
+    // The blob of a removed entry leaves the disk.
+    journal.remove(id).await.unwrap();
+    wait_for(Step::Append);
+    wait_for(Step::InstallFresh);
+
+    // A disk that failed is tried again, until it works.
+    state.lock().unwrap().failing.insert(Step::Append);
+    assert!(journal.put(entry(2)).await.is_err());
+    wait_for(Step::Append);
+    wait_for(Step::Append);
+    state.lock().unwrap().failing.clear();
+    wait_for(Step::Sync);
+    journal.close().await.unwrap();
+    assert!(journal.unhealthy().is_none());
 }

@@ -1,0 +1,214 @@
+//! A private Redis for the tests of the stores, and the two stores side by side.
+//!
+//! `EVERGREEN_TEST_REDIS_URL` names a server to use instead; `EVERGREEN_TEST_REDIS_SERVER` the program
+//! to start, where it is not the `redis-server` of the path.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use evergreen_engine::id::WorkflowId;
+use evergreen_engine::machine::Millis;
+use evergreen_engine::store::Store;
+use evergreen_engine::store::clock::ManualClock;
+use evergreen_engine::store::memory::MemoryStore;
+use evergreen_engine::store::redis::{RedisOptions, RedisStore};
+use redis::aio::MultiplexedConnection;
+
+/// When every test begins: a time whose digits all count.
+pub(crate) const BEGIN: Millis = 1_763_700_000_123;
+
+/// A Redis server that ends with the test.
+pub(crate) struct Server {
+    child: Option<Child>,
+    url: String,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    /// The server that the environment names, or one with an append-only file.
+    pub(crate) fn any() -> Self {
+        match std::env::var("EVERGREEN_TEST_REDIS_URL") {
+            Ok(url) => Self {
+                child: None,
+                url,
+                _folder: None,
+            },
+            Err(_) => Self::start(&["--appendonly", "yes"]),
+        }
+    }
+
+    /// A server of our own with these settings.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        // Another process may take the port between our looking and the server's.
+        for _ in 0..10 {
+            if let Some(server) = Self::try_start(settings) {
+                return server;
+            }
+        }
+        panic!("redis-server would not start");
+    }
+
+    fn try_start(settings: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let program = std::env::var("EVERGREEN_TEST_REDIS_SERVER");
+        let mut child = Command::new(program.as_deref().unwrap_or("redis-server"))
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--logfile", "", "--dir"])
+            .arg(folder.path())
+            .args(settings)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server must be installed, or EVERGREEN_TEST_REDIS_URL set");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.contains("Ready to accept connections"));
+        if !ready {
+            child.wait().unwrap();
+            return None;
+        }
+        // A pipe that nobody reads would fill up and stop the server.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Some(Self {
+            child: Some(child),
+            url: format!("redis://127.0.0.1:{port}/0"),
+            _folder: Some(folder),
+        })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a server of our own").id()
+    }
+
+    pub(crate) fn port(&self) -> &str {
+        let (_, port) = self.url.rsplit_once(':').unwrap();
+        port.trim_end_matches("/0")
+    }
+
+    /// Options of a fresh key space on it.
+    pub(crate) fn options(&self) -> RedisOptions {
+        RedisOptions {
+            prefix: format!("test-{:016x}", rand::random::<u64>()),
+            allow_volatile: true,
+            ..RedisOptions::new(&self.url)
+        }
+    }
+
+    pub(crate) async fn raw(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// How often a command was called since the server started.
+    pub(crate) async fn calls_of(&self, command: &str) -> u64 {
+        let mut ask = redis::cmd("INFO");
+        ask.arg("commandstats");
+        let text: String = ask.query_async(&mut self.raw().await).await.unwrap();
+        let head = format!("cmdstat_{command}:calls=");
+        let line = text.lines().find_map(|line| line.strip_prefix(&head));
+        let count = line.and_then(|line| line.split(',').next());
+        count.map_or(0, |count| count.parse().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A store, the time that it goes by, and a way to put its index in the wrong. One partition, so that
+/// a test sees all of it.
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: ManualClock,
+    back: Back,
+}
+
+enum Back {
+    Memory(MemoryStore),
+    Redis { server: Server, prefix: String },
+}
+
+impl World {
+    pub(crate) async fn memory() -> Self {
+        let clock = ManualClock::at(BEGIN);
+        let store = MemoryStore::with_clock_and_partitions(clock.clock(), 1);
+        Self {
+            store: Arc::new(store.clone()),
+            clock,
+            back: Back::Memory(store),
+        }
+    }
+
+    pub(crate) async fn redis() -> Self {
+        let clock = ManualClock::at(BEGIN);
+        let server = Server::any();
+        let options = RedisOptions {
+            partitions: Some(1),
+            clock: Some(clock.clock()),
+            ..server.options()
+        };
+        let prefix = options.prefix.clone();
+        Self {
+            store: Arc::new(RedisStore::connect(options).await.unwrap()),
+            clock,
+            back: Back::Redis { server, prefix },
+        }
+    }
+
+    pub(crate) async fn break_index(&self, id: &WorkflowId, score: Option<Millis>) {
+        match &self.back {
+            Back::Memory(store) => store.break_index(id, score),
+            Back::Redis { server, prefix } => {
+                let key = format!("{prefix}:{{00}}:due");
+                break_index(&mut server.raw().await, &key, id, score).await;
+            }
+        }
+    }
+
+    /// How long a slip or a turnstile has still to live, where it lies in Redis.
+    pub(crate) async fn life_of(&self, name: &str) -> Option<Millis> {
+        let Back::Redis { server, prefix } = &self.back else {
+            return None;
+        };
+        let mut ask = redis::cmd("PTTL");
+        ask.arg(format!("{prefix}:{name}"));
+        let life: i64 = ask.query_async(&mut server.raw().await).await.unwrap();
+        u64::try_from(life).ok()
+    }
+}
+
+pub(crate) async fn break_index(
+    raw: &mut MultiplexedConnection,
+    due: &str,
+    id: &WorkflowId,
+    score: Option<Millis>,
+) {
+    let command = match score {
+        Some(score) => redis::cmd("ZADD")
+            .arg(due)
+            .arg(score)
+            .arg(id.to_string())
+            .take(),
+        None => redis::cmd("ZREM").arg(due).arg(id.to_string()).take(),
+    };
+    command.exec_async(raw).await.unwrap();
+}
