@@ -24,16 +24,29 @@ pub fn card(view: &StatusView, now: DateTime<Utc>) -> String {
     row("to do", to_do(view));
     row("next refresh", next(view, now));
     row("access token", access_token(view, now));
-    row("last refresh", view.last_refresh_at.as_deref().map(|at| both(at, now)));
+    row(
+        "last refresh",
+        view.last_refresh_at.as_deref().map(|at| both(at, now)),
+    );
     row("failures", failures(view, now));
     row("provider said", provider(view));
-    row("warning", view.warning.as_deref().map(|text| words::warning(text).to_owned()));
-    row("not stored yet", view.persist_pending.then(|| {
-        "a rotated pair waits for the store; its worker must not be killed".to_owned()
-    }));
-    row("kept apart", (view.quarantined > 0).then(|| {
-        format!("{} rotated pairs of unknown worth", view.quarantined)
-    }));
+    row(
+        "warning",
+        view.warning
+            .as_deref()
+            .map(|text| words::warning(text).to_owned()),
+    );
+    row(
+        "not stored yet",
+        view.persist_pending.then(|| {
+            "a rotated pair waits for the store; its worker must not be killed".to_owned()
+        }),
+    );
+    row(
+        "kept apart",
+        (view.quarantined > 0)
+            .then(|| format!("{} rotated pairs of unknown worth", view.quarantined)),
+    );
     row("instance", view.instance_url.clone());
     row("client app", view.client_id.clone());
     row("scopes", view.scopes.clone());
@@ -107,7 +120,9 @@ fn failures(view: &StatusView, now: DateTime<Utc>) -> Option<String> {
     }
     if let Some(since) = &view.unknown_since {
         let since = relative(since, now);
-        parts.push(format!("an answer was lost {since}, so the refresh token may be spent"));
+        parts.push(format!(
+            "an answer was lost {since}, so the refresh token may be spent"
+        ));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }

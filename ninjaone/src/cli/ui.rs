@@ -189,7 +189,10 @@ mod tests {
 
     #[test]
     fn a_failure_goes_to_standard_error_in_the_form_asked_for() {
-        for (json, begin) in [(false, "error: a: b\n"), (true, "{\"error\":{\"doing\":\"a\"")] {
+        for (json, begin) in [
+            (false, "error: a: b\n"),
+            (true, "{\"error\":{\"doing\":\"a\""),
+        ] {
             let (out, err) = (Kept::default(), Kept::default());
             let mut ui = Ui::for_test(json, out.clone(), err.clone());
             ui.fail(&Failure::usage("a", "b"));

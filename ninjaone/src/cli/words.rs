@@ -18,15 +18,29 @@ pub fn reason(word: &str) -> &'static str {
 #[must_use]
 pub fn attention(word: &str) -> &'static str {
     match word {
-        "client_unknown" => "the client app does not exist at this host: region, client id or kind of app is wrong",
-        "client_rejected" => "the client app is refused: its secret, grant types or scopes are wrong",
+        "client_unknown" => {
+            "the client app does not exist at this host: region, client id or kind of app is wrong"
+        }
+        "client_rejected" => {
+            "the client app is refused: its secret, grant types or scopes are wrong"
+        }
         "client_changed" => "client id or secret are not those that the grant was made with",
-        "undecryptable" => "no seal key opens the stored tokens; put the missing key back into EVERGREEN_SEAL_KEYS",
+        "undecryptable" => {
+            "no seal key opens the stored tokens; put the missing key back into EVERGREEN_SEAL_KEYS"
+        }
         "no_client" => "no client id is configured; set EVERGREEN_NINJAONE_CLIENT_ID",
-        "no_offline_access" => "the grant has no refresh token: ask for offline_access and tick the refresh token grant at the app",
-        "unexpected_redirect" => "the token endpoint redirects elsewhere, which is never followed; check the instance URL",
-        "wrong_endpoint" => "neither token path exists at this host, or the host is not allowed; check the instance URL",
-        "unclassified" => "rejected again and again for an unknown reason; the provider's answer is below",
+        "no_offline_access" => {
+            "the grant has no refresh token: ask for offline_access and tick the refresh token grant at the app"
+        }
+        "unexpected_redirect" => {
+            "the token endpoint redirects elsewhere, which is never followed; check the instance URL"
+        }
+        "wrong_endpoint" => {
+            "neither token path exists at this host, or the host is not allowed; check the instance URL"
+        }
+        "unclassified" => {
+            "rejected again and again for an unknown reason; the provider's answer is below"
+        }
         "token_type" => "the access token is not a bearer token",
         "tls_error" => "the TLS handshake keeps failing; check certificates and proxies",
         _ => "somebody must look at it",
