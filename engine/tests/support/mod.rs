@@ -15,7 +15,7 @@ use evergreen_engine::id::WorkflowId;
 use evergreen_engine::machine::Millis;
 use evergreen_engine::store::Store;
 use evergreen_engine::store::clock::ManualClock;
-use evergreen_engine::store::memory::MemoryStore;
+use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use redis::aio::MultiplexedConnection;
 
@@ -174,12 +174,11 @@ impl World {
         }
     }
 
-    pub(crate) async fn break_index(&self, id: &WorkflowId, score: Option<Millis>) {
+    pub(crate) async fn break_index(&self, id: &WorkflowId, set: Set, score: Option<Millis>) {
         match &self.back {
-            Back::Memory(store) => store.break_index(id, score),
+            Back::Memory(store) => store.break_index(id, set, score),
             Back::Redis { server, prefix } => {
-                let key = format!("{prefix}:{{00}}:due");
-                break_index(&mut server.raw().await, &key, id, score).await;
+                break_index(&mut server.raw().await, prefix, id, set, score).await;
             }
         }
     }
@@ -198,17 +197,16 @@ impl World {
 
 pub(crate) async fn break_index(
     raw: &mut MultiplexedConnection,
-    due: &str,
+    prefix: &str,
     id: &WorkflowId,
+    set: Set,
     score: Option<Millis>,
 ) {
-    let command = match score {
-        Some(score) => redis::cmd("ZADD")
-            .arg(due)
-            .arg(score)
-            .arg(id.to_string())
-            .take(),
-        None => redis::cmd("ZREM").arg(due).arg(id.to_string()).take(),
+    let key = match set {
+        Set::Due => format!("{prefix}:{{00}}:due"),
+        Set::Parked => format!("{prefix}:{{00}}:parked"),
     };
+    let mut command = redis::cmd(if score.is_some() { "ZADD" } else { "ZREM" });
+    command.arg(key).arg(score).arg(id.to_string());
     command.exec_async(raw).await.unwrap();
 }
