@@ -12,7 +12,7 @@ use crate::integration::Target;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  evergreen backfill --dry-run\n  \
     evergreen backfill --only acme/prod")]
-pub struct Args {
+pub(crate) struct Args {
     /// Only this integration, as TENANT/INTEGRATION
     #[arg(long, value_name = "ID")]
     only: Option<Target>,

@@ -8,7 +8,7 @@ use crate::service::StatusView;
 
 /// The lines of a card.
 #[must_use]
-pub fn card(view: &StatusView, now: DateTime<Utc>) -> String {
+pub(crate) fn card(view: &StatusView, now: DateTime<Utc>) -> String {
     let mut lines = vec![format!(
         "{} ({} grant)  {}",
         view.integration,

@@ -11,7 +11,7 @@ use super::ui::Ui;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  source <(evergreen completions bash)\n  \
     evergreen completions fish > ~/.config/fish/completions/evergreen.fish")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which shell
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,

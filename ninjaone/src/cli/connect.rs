@@ -36,7 +36,7 @@ const PATIENCE: DurationRange = DurationRange {
     evergreen connect acme/prod --instance-url https://acme.rmmservice.eu\n  \
     evergreen connect acme/prod --region us --grant client"
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION
     #[arg(value_name = "ID")]
     id: Target,
@@ -173,16 +173,15 @@ async fn wait(
     look: Duration,
 ) -> Result<StatusView, Failure> {
     let until = Instant::now() + patience;
-    let mut away = None;
     loop {
-        match api.status(target).await {
+        let away = match api.status(target).await {
             Ok(view) if view.epoch > before => return Ok(view),
-            Ok(_) => away = None,
-            Err(failure) if failure.exit == Exit::NotFound => away = None,
+            Ok(_) => None,
+            Err(failure) if failure.exit == Exit::NotFound => None,
             // A server that restarts meanwhile loses neither the link nor the consent.
-            Err(failure) if failure.exit == Exit::Unavailable => away = Some(failure),
+            Err(failure) if failure.exit == Exit::Unavailable => Some(failure),
             Err(failure) => return Err(failure),
-        }
+        };
         if Instant::now() + look > until {
             return Err(away.unwrap_or_else(|| {
                 Failure::new(

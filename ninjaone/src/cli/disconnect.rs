@@ -12,7 +12,7 @@ use crate::integration::Target;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  evergreen disconnect acme/prod\n  \
     evergreen disconnect acme/prod@client")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION, with @user or @client for one of its grants
     #[arg(value_name = "ID")]
     id: Target,

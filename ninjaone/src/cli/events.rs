@@ -25,7 +25,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 #[command(after_help = "With --json, each line is one JSON object.\n\n\
     Examples:\n  evergreen events\n  evergreen events --follow\n  \
     evergreen events --follow --json | jq .event")]
-pub struct Args {
+pub(crate) struct Args {
     /// Go on as events happen, until told to stop
     #[arg(long, short)]
     follow: bool,

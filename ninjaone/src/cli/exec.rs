@@ -16,7 +16,7 @@ use crate::integration::Target;
 /// alone. Signals are passed on to it, and its exit code is ours.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  evergreen exec acme/prod -- python server.py")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION, with @user or @client for one of its grants
     #[arg(value_name = "ID")]
     id: Target,

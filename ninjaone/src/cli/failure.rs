@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// How a command ends. Scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// 0: done.
     Ok,
     /// 1: a defect, ours or the server's.
@@ -27,7 +27,7 @@ pub enum Exit {
 impl Exit {
     /// The number.
     #[must_use]
-    pub fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
             Self::Failed => 1,
@@ -42,7 +42,7 @@ impl Exit {
 
 /// What is told when a command fails. Never a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit code.
     pub exit: Exit,
     /// What was being done.
@@ -51,16 +51,23 @@ pub struct Failure {
     pub why: String,
     /// What to do next.
     pub help: Option<String>,
-    /// The problem's stable word, where the server told it.
-    pub kind: Option<String>,
-    /// What helps, where the server told it.
+    /// What the server told beside that.
+    pub told: Option<Box<Told>>,
+}
+
+/// What a server tells of a problem for programs to act on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The problem's stable word.
+    pub kind: String,
+    /// What helps: `none`, `wait`, `fix_configuration` or `reconnect`.
     pub recovery: Option<String>,
-    /// Seconds after which to ask again, where the server told it.
+    /// Seconds after which to ask again.
     pub retry_after: Option<u64>,
 }
 
 /// How a command ended.
-pub type Ended = Result<Exit, Failure>;
+pub(crate) type Ended = Result<Exit, Failure>;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -76,53 +83,58 @@ struct Shown<'a> {
 impl Failure {
     /// A failure without help.
     #[must_use]
-    pub fn new(exit: Exit, doing: impl Into<String>, why: impl fmt::Display) -> Self {
+    pub(crate) fn new(exit: Exit, doing: impl Into<String>, why: impl fmt::Display) -> Self {
         Self {
             exit,
             doing: doing.into(),
             why: why.to_string(),
             help: None,
-            kind: None,
-            recovery: None,
-            retry_after: None,
+            told: None,
         }
     }
 
     /// The same with what to do next.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// A wrong flag, setting or file.
     #[must_use]
-    pub fn usage(doing: impl Into<String>, why: impl fmt::Display) -> Self {
+    pub(crate) fn usage(doing: impl Into<String>, why: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, doing, why)
     }
 
     /// An error with its sources, in one line.
     #[must_use]
-    pub fn of(exit: Exit, doing: impl Into<String>, error: &(dyn std::error::Error)) -> Self {
+    pub(crate) fn of(exit: Exit, doing: impl Into<String>, error: &dyn std::error::Error) -> Self {
         Self::new(exit, doing, chain(error))
     }
 
     /// Whether whoever read our output has gone away, which is nobody's fault.
     #[must_use]
-    pub fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         self.exit == Exit::Ok
+    }
+
+    /// The problem's stable word, where a server told it.
+    #[must_use]
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.told.as_ref().map(|told| told.kind.as_str())
     }
 
     /// As one JSON object: `{"error": {…}}`.
     #[must_use]
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
+        let told = self.told.as_ref();
         let shown = Shown {
             doing: &self.doing,
             why: &self.why,
             help: self.help.as_deref(),
-            kind: self.kind.as_deref(),
-            recovery: self.recovery.as_deref(),
-            retry_after: self.retry_after,
+            kind: self.kind(),
+            recovery: told.and_then(|told| told.recovery.as_deref()),
+            retry_after: told.and_then(|told| told.retry_after),
             exit_code: self.exit.code(),
         };
         json!({ "error": shown }).to_string()
@@ -142,7 +154,7 @@ impl fmt::Display for Failure {
 
 /// An error and its sources, separated by colons.
 #[must_use]
-pub fn chain(error: &(dyn std::error::Error)) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

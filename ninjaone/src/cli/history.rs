@@ -26,7 +26,7 @@ const SHOWN: [&str; 9] = [
 /// What happened to one integration: its last transitions, oldest first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  evergreen history acme/prod")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION, with @user or @client for one of its grants
     #[arg(value_name = "ID")]
     id: Target,

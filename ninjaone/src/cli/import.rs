@@ -31,7 +31,7 @@ const CONCURRENCY: usize = 8;
     evergreen import --format tokens-json ./tokens.json --id acme/prod \
 --instance-url https://eu.ninjarmm.com"
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// How PATH is to be read
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Format,
@@ -155,9 +155,9 @@ async fn offer(row: &Row, args: &Args, api: &Api) -> Result<(Line, Option<Failur
     let answer = api
         .offer(grant, &Offer::from(candidate), args.replace, args.dry_run)
         .await;
-    let (line, failure) = match answer {
+    Ok(match answer {
         Ok(offered) => (judged(candidate, offered), None),
-        Err(failure) => match (failure.exit, failure.kind.as_deref()) {
+        Err(failure) => match (failure.exit, failure.kind()) {
             (_, Some("unauthorized" | "forbidden")) => return Err(failure),
             (Exit::Unavailable, _) => {
                 let reason = format!("not stored: {}; import again", failure.why);
@@ -167,24 +167,31 @@ async fn offer(row: &Row, args: &Args, api: &Api) -> Result<(Line, Option<Failur
             // Not an answer of Evergreen's: none of the others would be, either.
             (_, None) => return Err(failure),
         },
-    };
-    Ok((line.with_warnings(&candidate.warnings), failure))
+    })
 }
 
-fn judged(candidate: &Candidate, offered: Option<Offered>) -> Line {
+fn judged(candidate: &Candidate, offered: Offered) -> Line {
     let grant = &candidate.grant;
-    let Some(offered) = offered else {
-        return Line::adopted(grant);
+    let mut warnings = candidate.warnings.clone();
+    let line = match offered {
+        Offered::Minted(view) => {
+            warnings.extend(
+                view.attention
+                    .map(|word| format!("needs attention: {word}")),
+            );
+            Line::adopted(grant)
+        }
+        Offered::Judged(judged) => match judged.result {
+            Verdict::Adopted => Line::adopted(grant),
+            Verdict::Unchanged => Line::unchanged(grant),
+            Verdict::Refused => Line::refused(
+                grant,
+                judged.field.as_deref().unwrap_or("row"),
+                judged.reason.as_deref().unwrap_or("refused"),
+            ),
+        },
     };
-    match offered.result {
-        Verdict::Adopted => Line::adopted(grant),
-        Verdict::Unchanged => Line::unchanged(grant),
-        Verdict::Refused => Line::refused(
-            grant,
-            offered.field.as_deref().unwrap_or("row"),
-            offered.reason.as_deref().unwrap_or("refused"),
-        ),
-    }
+    line.with_warnings(&warnings)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::vault::KeyRing;
 
 /// Seal keys: what the stored credentials are encrypted with.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
 }

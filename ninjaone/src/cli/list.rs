@@ -25,7 +25,7 @@ const STATES: [&str; 5] = [
     after_help = "Examples:\n  evergreen list\n  evergreen list --attention\n  \
     evergreen list --state ReconnectRequired --json"
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// Only those in this state
     #[arg(long, value_name = "STATE", value_parser = STATES, ignore_case = true)]
     state: Option<String>,

@@ -16,7 +16,7 @@ use crate::config::{self, StoreFlags};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
     EVERGREEN_REDIS_URL=redis://127.0.0.1:6379 evergreen migrate")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     store: StoreFlags,
 }

@@ -16,13 +16,13 @@
 
 mod backfill;
 mod card;
-pub mod client;
+mod client;
 mod completions;
 mod connect;
 mod disconnect;
 mod events;
 mod exec;
-pub mod failure;
+mod failure;
 mod history;
 mod import;
 mod keep_fresh;
@@ -42,7 +42,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod token;
-pub mod ui;
+mod ui;
 mod when;
 mod words;
 
@@ -74,7 +74,7 @@ use crate::simulator::cli::SimulatorArgs;
         with the key in EVERGREEN_API_KEY.\n\
         Exit codes: 0 ok, 2 wrong usage, 3 not found, 4 a person must act, 5 not available, try later."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Print JSON: the result on standard output, an error as {"error": …} on standard error
     #[arg(long, global = true)]
     pub json: bool,
@@ -85,7 +85,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     Simulator(SimulatorArgs),
     Connect(connect::Args),
     Import(import::Args),

@@ -11,7 +11,7 @@ use crate::integration::Target;
 /// Nothing is sent if somebody else has refreshed it meanwhile, or if a person must act first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  evergreen refresh acme/prod")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION, with @user or @client for one of its grants
     #[arg(value_name = "ID")]
     id: Target,

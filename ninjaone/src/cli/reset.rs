@@ -12,7 +12,7 @@ use crate::integration::Target;
 /// NinjaOne says no again, the integration is where it was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  evergreen reset acme/prod")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION, with @user or @client for one of its grants
     #[arg(value_name = "ID")]
     id: Target,

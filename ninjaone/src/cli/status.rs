@@ -11,7 +11,7 @@ use crate::service::StatusView;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code 4 means that a person must act.\n\n\
     Examples:\n  evergreen status acme/prod\n  evergreen status acme/prod@client --json")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION, with @user or @client for one of its grants
     #[arg(value_name = "ID")]
     id: Target,

@@ -8,7 +8,7 @@ use super::ui::Ui;
 pub(super) fn table(ui: &Ui, head: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(head.iter().copied());
     if let Some(width) = ui.width {

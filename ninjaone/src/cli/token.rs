@@ -21,7 +21,7 @@ use crate::integration::Target;
     eval \"$(evergreen token acme/prod --format env)\"\n  \
     evergreen token acme/prod --format tokens-json --output tokens.json\n  \
     evergreen token acme/prod --watch tokens.json")]
-pub struct Args {
+pub(crate) struct Args {
     /// Which integration, as TENANT/INTEGRATION, with @user or @client for one of its grants
     #[arg(value_name = "ID")]
     id: Target,
@@ -211,7 +211,7 @@ mod tests {
         let (ended, out, ..) = ask(false, args(), 409, dead).await;
         let failure = ended.unwrap_err();
         assert_eq!((failure.exit, out.as_str()), (Exit::Attention, ""));
-        assert_eq!(failure.recovery.as_deref(), Some("reconnect"));
+        assert_eq!(failure.told.unwrap().recovery.as_deref(), Some("reconnect"));
     }
 
     #[tokio::test]

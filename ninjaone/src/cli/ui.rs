@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::failure::{Exit, Failure};
 
 /// Where a command writes, and for whom.
-pub struct Ui {
+pub(crate) struct Ui {
     /// `--json` was given.
     pub json: bool,
     /// The time that relative times are told from; `None` asks the clock.
@@ -28,7 +28,7 @@ pub struct Ui {
 impl Ui {
     /// The streams of this process.
     #[must_use]
-    pub fn of_process(json: bool) -> Self {
+    pub(crate) fn of_process(json: bool) -> Self {
         Self {
             json,
             now: None,
@@ -49,7 +49,7 @@ impl Ui {
         Self {
             json,
             now: "2026-03-26T12:00:00Z".parse().ok(),
-            width: Some(100),
+            width: Some(120),
             watched: false,
             out: Box::new(out),
             err: Box::new(err),
@@ -58,7 +58,7 @@ impl Ui {
 
     /// The time to tell relative times from.
     #[must_use]
-    pub fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.now.unwrap_or_else(Utc::now)
     }
 
@@ -66,7 +66,7 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn say(&mut self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
         written(write(&mut self.out, text.trim_end_matches('\n'), "\n"))
     }
 
@@ -74,7 +74,7 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn hand_over(&mut self, text: &SecretString) -> Result<(), Failure> {
+    pub(crate) fn hand_over(&mut self, text: &SecretString) -> Result<(), Failure> {
         written(write(&mut self.out, text.expose_secret(), ""))
     }
 
@@ -82,7 +82,7 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(unwritable)?;
         self.say(&text)
     }
@@ -91,18 +91,18 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).map_err(unwritable)?;
         self.say(&text)
     }
 
     /// Writes a line to standard error; what cannot be written there is lost.
-    pub fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         let _ = write(&mut self.err, text, "\n");
     }
 
     /// Tells why a command failed, on standard error.
-    pub fn fail(&mut self, failure: &Failure) {
+    pub(crate) fn fail(&mut self, failure: &Failure) {
         if failure.is_silent() {
             return;
         }

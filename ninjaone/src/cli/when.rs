@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// A moment relative to now; a text that is no time comes back as it is.
 #[must_use]
-pub fn relative(at: &str, now: DateTime<Utc>) -> String {
+pub(crate) fn relative(at: &str, now: DateTime<Utc>) -> String {
     match DateTime::parse_from_rfc3339(at) {
         Ok(at) => {
             let span = at.with_timezone(&Utc) - now;
@@ -20,13 +20,13 @@ pub fn relative(at: &str, now: DateTime<Utc>) -> String {
 
 /// Relative and exact.
 #[must_use]
-pub fn both(at: &str, now: DateTime<Utc>) -> String {
+pub(crate) fn both(at: &str, now: DateTime<Utc>) -> String {
     format!("{} ({})", relative(at, now), exact(at))
 }
 
 /// In UTC, to the second.
 #[must_use]
-pub fn exact(at: &str) -> String {
+pub(crate) fn exact(at: &str) -> String {
     DateTime::parse_from_rfc3339(at).map_or_else(
         |_| at.to_owned(),
         |at| {

@@ -2,7 +2,7 @@
 
 /// Why a person must consent again.
 #[must_use]
-pub fn reason(word: &str) -> &'static str {
+pub(crate) fn reason(word: &str) -> &'static str {
     match word {
         "revoked" => "NinjaOne no longer knows the grant",
         "expired" => "the refresh token outlived itself",
@@ -16,7 +16,7 @@ pub fn reason(word: &str) -> &'static str {
 
 /// What a person must put right.
 #[must_use]
-pub fn attention(word: &str) -> &'static str {
+pub(crate) fn attention(word: &str) -> &'static str {
     match word {
         "client_unknown" => {
             "the client app does not exist at this host: region, client id or kind of app is wrong"
@@ -49,7 +49,7 @@ pub fn attention(word: &str) -> &'static str {
 
 /// Something odd that stops nothing.
 #[must_use]
-pub fn warning(word: &str) -> &str {
+pub(crate) fn warning(word: &str) -> &str {
     match word {
         "no_refresh_token" => "there is no refresh token; it cannot be renewed when it expires",
         other => other,

@@ -13,7 +13,7 @@ use crate::service::StatusView;
 
 /// A page of `GET /v1/integrations`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Page {
+pub(crate) struct Page {
     /// The grants.
     pub integrations: Vec<StatusView>,
     /// How to ask for the next page; `null` on the last.
@@ -22,7 +22,7 @@ pub struct Page {
 
 /// Which grants to list.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Only those in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
@@ -36,7 +36,7 @@ pub struct Filter {
 
 /// The answer of `GET …/history`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct History {
+pub(crate) struct History {
     /// `TENANT/INTEGRATION`.
     pub integration: String,
     /// `user` or `client`.
@@ -47,7 +47,7 @@ pub struct History {
 
 /// The answer of `DELETE …`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Disconnected {
+pub(crate) struct Disconnected {
     /// The grants that were ended.
     pub disconnected: Vec<StatusView>,
     /// Never, as long as NinjaOne has no way to.
@@ -58,7 +58,7 @@ pub struct Disconnected {
 
 /// The answer of `POST …/connect`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ConsentLink {
+pub(crate) struct ConsentLink {
     /// To be opened in a browser, once.
     pub url: String,
     /// For how many seconds.
@@ -66,8 +66,18 @@ pub struct ConsentLink {
 }
 
 /// How an offer was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offered {
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Offered {
+    /// The tokens were looked at.
+    Judged(Judged),
+    /// There were none to look at: the client grant was minted, and stands like this.
+    Minted(Box<StatusView>),
+}
+
+/// What became of offered tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Judged {
     /// `adopted`, `unchanged` or `refused`.
     pub result: crate::import::report::Verdict,
     /// What is wrong.
@@ -80,7 +90,7 @@ pub struct Offered {
 
 /// Tokens, or what a client grant needs, for `PUT …`. No `Debug`: it is full of secrets.
 #[derive(Default, Serialize)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// The access token.
     #[serde(serialize_with = "exposed", skip_serializing_if = "Option::is_none")]
     pub access_token: Option<SecretString>,
@@ -177,7 +187,7 @@ impl Token {
 
 /// An API key as it is listed; never the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedKey {
+pub(crate) struct ListedKey {
     /// By which it is revoked.
     pub id: String,
     /// What somebody called it.
@@ -196,14 +206,14 @@ pub struct ListedKey {
 
 /// The answer of `GET /v1/apikeys`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ListedKeys {
+pub(crate) struct ListedKeys {
     /// All of them.
     pub keys: Vec<ListedKey>,
 }
 
 /// What a new API key may do, for `POST /v1/apikeys`.
 #[derive(Debug, Clone, Serialize)]
-pub struct NewKey {
+pub(crate) struct NewKey {
     /// What to call it.
     pub name: String,
     /// What it may do.
@@ -215,7 +225,7 @@ pub struct NewKey {
 
 /// An API key just made: the only time that it is told.
 #[derive(Deserialize)]
-pub struct MadeKey {
+pub(crate) struct MadeKey {
     /// By which it is revoked.
     pub id: String,
     /// The key.

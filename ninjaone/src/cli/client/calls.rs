@@ -37,7 +37,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn status(&self, target: &Target) -> Result<StatusView, Failure> {
+    pub(crate) async fn status(&self, target: &Target) -> Result<StatusView, Failure> {
         let request = self.about(Method::GET, target, "");
         self.ask(&format!("reading {target}"), request).await
     }
@@ -46,7 +46,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn list(&self, filter: &Filter) -> Result<Vec<StatusView>, Failure> {
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Vec<StatusView>, Failure> {
         let mut all = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -71,7 +71,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn history(&self, target: &Target) -> Result<History, Failure> {
+    pub(crate) async fn history(&self, target: &Target) -> Result<History, Failure> {
         let request = self.about(Method::GET, target, "/history");
         self.ask(&format!("reading the history of {target}"), request)
             .await
@@ -81,7 +81,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn refresh(&self, target: &Target) -> Result<StatusView, Failure> {
+    pub(crate) async fn refresh(&self, target: &Target) -> Result<StatusView, Failure> {
         let request = self.about(Method::POST, target, "/refresh");
         self.ask(&format!("refreshing {target}"), request).await
     }
@@ -90,7 +90,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn reset(&self, target: &Target) -> Result<StatusView, Failure> {
+    pub(crate) async fn reset(&self, target: &Target) -> Result<StatusView, Failure> {
         let request = self.about(Method::POST, target, "/reset");
         self.ask(&format!("resetting {target}"), request).await
     }
@@ -99,7 +99,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn disconnect(&self, target: &Target) -> Result<Disconnected, Failure> {
+    pub(crate) async fn disconnect(&self, target: &Target) -> Result<Disconnected, Failure> {
         let request = self.about(Method::DELETE, target, "");
         self.ask(&format!("disconnecting {target}"), request).await
     }
@@ -108,7 +108,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn consent_link(
+    pub(crate) async fn consent_link(
         &self,
         integration: &IntegrationId,
         instance_url: &str,
@@ -124,7 +124,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn connect_client(
+    pub(crate) async fn connect_client(
         &self,
         integration: &IntegrationId,
         offer: &Offer,
@@ -137,18 +137,17 @@ impl Api {
             .await
     }
 
-    /// Offers tokens from outside. A refusal is an answer, no failure; `None` is a client grant
-    /// that was minted.
+    /// Offers tokens from outside. A refusal is an answer, no failure.
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn offer(
+    pub(crate) async fn offer(
         &self,
         grant: &GrantRef,
         offer: &Offer,
         replace: bool,
         dry_run: bool,
-    ) -> Result<Option<Offered>, Failure> {
+    ) -> Result<Offered, Failure> {
         let mut request = self
             .request(Method::PUT, &path(grant.integration()))
             .query(&[("grant", grant.kind().as_str())])
@@ -159,20 +158,15 @@ impl Api {
             }
         }
         let also = [StatusCode::CONFLICT, StatusCode::UNPROCESSABLE_ENTITY];
-        let (_, answer) = self
-            .ask_whatever::<OfferAnswer>(&format!("offering {grant}"), request, &also)
-            .await?;
-        Ok(match answer {
-            OfferAnswer::Offered(offered) => Some(offered),
-            OfferAnswer::Minted(_) => None,
-        })
+        self.ask_also(&format!("offering {grant}"), request, &also)
+            .await
     }
 
     /// Schedules what is stored but unscheduled.
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn backfill(
+    pub(crate) async fn backfill(
         &self,
         only: Option<&Target>,
         limit: Option<usize>,
@@ -189,7 +183,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn token(
+    pub(crate) async fn token(
         &self,
         target: &Target,
         min_validity_s: Option<u64>,
@@ -212,7 +206,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn events(&self, from: &str, after: Option<&str>) -> Result<Events, Failure> {
+    pub(crate) async fn events(&self, from: &str, after: Option<&str>) -> Result<Events, Failure> {
         let request = self.request(Method::GET, "/v1/events");
         let request = match after {
             Some(cursor) => request.query(&[("after", cursor)]),
@@ -237,7 +231,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn keys(&self) -> Result<ListedKeys, Failure> {
+    pub(crate) async fn keys(&self) -> Result<ListedKeys, Failure> {
         let request = self.request(Method::GET, "/v1/apikeys");
         self.ask("listing API keys", request).await
     }
@@ -246,7 +240,7 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn make_key(&self, key: &NewKey) -> Result<MadeKey, Failure> {
+    pub(crate) async fn make_key(&self, key: &NewKey) -> Result<MadeKey, Failure> {
         let request = self.request(Method::POST, "/v1/apikeys").json(key);
         self.ask("making an API key", request).await
     }
@@ -255,17 +249,9 @@ impl Api {
     ///
     /// # Errors
     /// As the API says, or that it does not answer.
-    pub async fn revoke_key(&self, id: &str) -> Result<(), Failure> {
+    pub(crate) async fn revoke_key(&self, id: &str) -> Result<(), Failure> {
         let request = self.request(Method::DELETE, &format!("/v1/apikeys/{id}"));
         let _: serde_json::Value = self.ask("revoking an API key", request).await?;
         Ok(())
     }
-}
-
-/// Tokens are judged; a client grant without tokens is minted.
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
-enum OfferAnswer {
-    Offered(Offered),
-    Minted(Box<StatusView>),
 }

@@ -11,10 +11,10 @@
 //! Where: `EVERGREEN_URL`, else `http://127.0.0.1:8080`. The key: `EVERGREEN_API_KEY`, never an
 //! argument, because those are everybody's to read.
 
-pub mod bodies;
+pub(crate) mod bodies;
 mod calls;
 mod problem;
-pub mod sse;
+pub(crate) mod sse;
 #[cfg(test)]
 pub(super) mod stub;
 
@@ -28,9 +28,9 @@ use url::Url;
 use super::failure::{Exit, Failure, chain};
 
 /// Names the server.
-pub const URL_VARIABLE: &str = "EVERGREEN_URL";
+pub(crate) const URL_VARIABLE: &str = "EVERGREEN_URL";
 /// Holds the API key.
-pub const KEY_VARIABLE: &str = "EVERGREEN_API_KEY";
+pub(crate) const KEY_VARIABLE: &str = "EVERGREEN_API_KEY";
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the server waits for a turn that somebody else holds.
@@ -40,7 +40,7 @@ const BODY_MAX: usize = 32 * 1024 * 1024;
 
 /// The API. Its `Debug` shows where it is, and no key.
 #[derive(Debug, Clone)]
-pub struct Api {
+pub(crate) struct Api {
     http: reqwest::Client,
     base: String,
     key: Option<SecretString>,
@@ -51,7 +51,7 @@ impl Api {
     ///
     /// # Errors
     /// When a variable is wrong.
-    pub fn of_process() -> Result<Self, Failure> {
+    pub(crate) fn of_process() -> Result<Self, Failure> {
         let read = |name: &str| match std::env::var(name) {
             Ok(text) if text.trim().is_empty() => Ok(None),
             Ok(text) => Ok(Some(text.trim().to_owned())),
@@ -69,7 +69,7 @@ impl Api {
     ///
     /// # Errors
     /// When the address or the key cannot be one.
-    pub fn new(url: &str, key: Option<SecretString>) -> Result<Self, Failure> {
+    pub(crate) fn new(url: &str, key: Option<SecretString>) -> Result<Self, Failure> {
         let doing = format!("reading {URL_VARIABLE}");
         let wrong = |why: &str| {
             Failure::usage(&doing, why).help("write it as https://evergreen.example.com")
@@ -112,7 +112,7 @@ impl Api {
 
     /// Where it is.
     #[must_use]
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.base
     }
 
@@ -131,17 +131,16 @@ impl Api {
         doing: &str,
         request: RequestBuilder,
     ) -> Result<T, Failure> {
-        let (_, answer) = self.ask_whatever(doing, request, &[]).await?;
-        Ok(answer)
+        self.ask_also(doing, request, &[]).await
     }
 
     /// The same, where some statuses that are no success carry an answer as well.
-    async fn ask_whatever<T: DeserializeOwned>(
+    async fn ask_also<T: DeserializeOwned>(
         &self,
         doing: &str,
         request: RequestBuilder,
         also: &[StatusCode],
-    ) -> Result<(StatusCode, T), Failure> {
+    ) -> Result<T, Failure> {
         let answer = self.send(doing, request.timeout(TIMEOUT)).await?;
         let status = answer.status();
         let body = body(answer).await.map_err(|why| {
@@ -149,7 +148,7 @@ impl Api {
         })?;
         if status.is_success() || also.contains(&status) {
             if let Ok(parsed) = serde_json::from_slice(&body) {
-                return Ok((status, parsed));
+                return Ok(parsed);
             }
             if status.is_success() {
                 return Err(self.not_ours(doing, status));

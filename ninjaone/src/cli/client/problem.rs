@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::super::failure::{Exit, Failure};
+use super::super::failure::{Exit, Failure, Told};
 use super::{Api, KEY_VARIABLE};
 
 const TYPE_PREFIX: &str = "urn:evergreen:problem:";
@@ -41,10 +41,13 @@ pub(super) fn failure(api: &Api, doing: &str, status: StatusCode, body: &[u8]) -
         problem.recovery.as_deref(),
         problem.retry_after,
     );
-    Failure {
-        kind: Some(printable(kind)),
+    let told = Told {
+        kind: printable(kind),
         recovery: problem.recovery.as_deref().map(printable),
         retry_after: problem.retry_after,
+    };
+    Failure {
+        told: Some(Box::new(told)),
         help,
         ..Failure::new(exit, doing, why)
     }
@@ -157,7 +160,7 @@ mod tests {
             );
             let failure = told(status, &body);
             assert_eq!(failure.exit, exit, "{status} {kind}");
-            assert_eq!(failure.kind.as_deref(), Some(kind));
+            assert_eq!(failure.kind(), Some(kind));
             assert_eq!(failure.why, "why");
         }
     }

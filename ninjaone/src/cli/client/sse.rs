@@ -7,7 +7,7 @@ const EVENT_MAX: usize = 1024 * 1024;
 
 /// One event of the stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// The place in the feed to go on from.
     pub id: Option<String>,
     /// Its name.
@@ -18,7 +18,7 @@ pub struct Event {
 
 /// What came next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// An event.
     Event(Event),
     /// A comment: the server is alive and has nothing to say.
@@ -28,7 +28,7 @@ pub enum Next {
 }
 
 /// An open stream.
-pub struct Events {
+pub(crate) struct Events {
     answer: Response,
     parser: Parser,
 }
@@ -45,7 +45,7 @@ impl Events {
     ///
     /// # Errors
     /// Why the stream broke off.
-    pub async fn next(&mut self) -> Result<Next, String> {
+    pub(crate) async fn next(&mut self) -> Result<Next, String> {
         loop {
             if let Some(next) = self.parser.take() {
                 return Ok(next);
