@@ -30,8 +30,9 @@ use crate::store::clock::millis;
 
 /// What may wait in the queue before callers wait for a place in it.
 const QUEUE: usize = 1024;
-/// What one acknowledgement covers at most, so that a group is done well within its deadline.
-const GROUP: usize = 256;
+/// What one acknowledgement covers at most, so that a group is written well within its deadline. A
+/// server with `appendfsync everysec` confirms one group a second, however small.
+const GROUP: usize = 1024;
 
 /// What one caller wants of the connection.
 enum Errand {
