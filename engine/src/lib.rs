@@ -1,7 +1,36 @@
 //! Durable workflows as state machines: timers in Redis, leased workers, one atomic commit a transition.
+//!
+//! | read | to learn |
+//! |---|---|
+//! | [`machine`] | what a workflow is and how it says what it wants |
+//! | [`turn`] | what happens between a claim and the commit that ends it |
+//! | [`worker`] | when a worker looks, and for what |
+//! | [`engine`] | signals, reading, and the one path by which a caller gets work done |
+//! | [`trust`] | how long a holder may believe in its lease |
+//! | [`store`] | the six operations of the protocol |
+//! | [`reconciler`] | why an entry of the index cannot be missing for long |
 
+pub mod activities;
+mod advance;
+mod agenda;
+pub mod counters;
+pub mod engine;
+pub mod heartbeat;
 pub mod id;
 pub mod limits;
+mod load;
 pub mod machine;
+pub mod reconciler;
 pub mod record;
 pub mod store;
+pub mod time;
+pub mod trust;
+pub mod turn;
+pub mod worker;
+mod writing;
+
+pub use activities::{Activities, Admission, Call, SealError};
+pub use engine::{Delivery, Driven, Engine, View};
+pub use id::WorkflowId;
+pub use limits::Limits;
+pub use machine::{Context, Effects, Input, Millis, Step, Workflow, dispatch};

@@ -150,7 +150,7 @@ pub struct Context<'a, W: Workflow> {
 /// One change of what is sealed.
 pub enum SealedChange<W: Workflow> {
     /// Seal this and keep it under the name.
-    Put(&'static str, W::Secret),
+    Put(String, W::Secret),
     /// Erase what is kept under the name.
     Erase(String),
     /// Erase everything.
@@ -160,7 +160,7 @@ pub enum SealedChange<W: Workflow> {
 impl<W: Workflow> Clone for SealedChange<W> {
     fn clone(&self) -> Self {
         match self {
-            Self::Put(slot, secret) => Self::Put(slot, secret.clone()),
+            Self::Put(slot, secret) => Self::Put(slot.clone(), secret.clone()),
             Self::Erase(slot) => Self::Erase(slot.clone()),
             Self::Clear => Self::Clear,
         }
@@ -248,8 +248,8 @@ impl<W: Workflow> Effects<W> {
     }
 
     /// Seals something under a name, in the same commit as the state.
-    pub fn seal(&mut self, slot: &'static str, secret: W::Secret) {
-        self.sealed.push(SealedChange::Put(slot, secret));
+    pub fn seal(&mut self, slot: impl Into<String>, secret: W::Secret) {
+        self.sealed.push(SealedChange::Put(slot.into(), secret));
     }
 
     /// Erases one sealed blob.
@@ -275,20 +275,16 @@ impl<W: Workflow> Effects<W> {
         self.notes.insert(field, value.into());
     }
 
-    /// Takes over what one input led to: see the type's own words.
+    /// Takes over what one input led to: see the type's own words. The timer is kept by the turn.
     pub(crate) fn absorb(&mut self, step: Step, new: Self) {
         if step == Step::Moved {
             self.perform = None;
-            self.timer = Timer::Off;
             self.visible_at = None;
             self.verdict = false;
             self.finish = false;
         }
         if new.perform.is_some() {
             self.perform = new.perform;
-        }
-        if new.timer != Timer::Keep {
-            self.timer = new.timer;
         }
         if new.visible_at.is_some() {
             self.visible_at = new.visible_at;

@@ -5,6 +5,9 @@
 //! | [`integration`] | how an integration and its grants are named |
 //! | [`provider`] | NinjaOne from outside: hosts, the token endpoint, what each answer means |
 //! | [`vault`] | sealing: the key ring, sealed blobs, keyed fingerprints |
+//! | [`lifecycle`] | the machine: the life of one grant |
+//! | [`refresher`] | the one token request, and how what it brings is kept safe |
+//! | [`service`] | what the HTTP API and the commands are made of |
 //! | [`journal`] | rotated pairs on the worker's disk between the reply and the commit |
 //! | [`import`] | credentials that other software left behind |
 //! | [`handoff`] | tokens for those who need one: environment, files, child processes |
@@ -14,6 +17,10 @@ pub mod handoff;
 pub mod import;
 pub mod integration;
 pub mod journal;
+pub mod lifecycle;
 pub mod provider;
+pub mod refresher;
+pub mod service;
 pub mod simulator;
+pub mod telemetry;
 pub mod vault;

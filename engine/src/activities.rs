@@ -1,0 +1,100 @@
+//! The impure edge of a workflow: what its activities do, and how its secrets are sealed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::id::WorkflowId;
+use crate::machine::{Millis, Workflow};
+use crate::record::SealedBlobs;
+use crate::trust::Trust;
+
+/// One activity to be performed.
+pub struct Call<'a, W: Workflow> {
+    /// The workflow.
+    pub id: &'a WorkflowId,
+    /// What the machine asked for, as it was written down.
+    pub activity: &'a W::Activity,
+    /// The workflow's sealed blobs, as they stand with the state that asked.
+    pub sealed: &'a SealedBlobs,
+    /// When it must have ended; after that its outcome is taken for unknown.
+    pub deadline: Instant,
+    /// Check [`Trust::holds`] immediately before the first byte leaves.
+    pub trust: Trust,
+    /// The store's time as the activity begins.
+    pub now: Millis,
+    /// The claim under which it runs; names this very attempt in journals.
+    pub claim: &'a str,
+}
+
+/// Whether an activity may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Now.
+    Go,
+    /// Not before then.
+    Held {
+        /// Milliseconds of the store's clock.
+        until: Millis,
+    },
+}
+
+/// Sealing failed: this worker lacks a key, perhaps another has it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("sealing for {id}: {why}")]
+pub struct SealError {
+    /// The workflow.
+    pub id: String,
+    /// What is missing. Never secret.
+    pub why: String,
+}
+
+/// What surrounds a machine in this process.
+#[async_trait]
+pub trait Activities<W: Workflow>: Send + Sync + 'static {
+    /// What transitions may know of the deployment.
+    fn facts(&self) -> Arc<W::Facts>;
+
+    /// Seals what a transition asked to have sealed, bound to its place. `blobs` are those that the
+    /// claim read.
+    ///
+    /// # Errors
+    /// When a key is missing; the turn is given back.
+    fn seal(
+        &self,
+        id: &WorkflowId,
+        secret: &W::Secret,
+        blobs: &SealedBlobs,
+    ) -> Result<String, SealError>;
+
+    /// Whether the activity may begin; asked before it is written down. `now` is the store's time.
+    async fn admit(&self, id: &WorkflowId, activity: &W::Activity, now: Millis) -> Admission {
+        let _ = (id, activity, now);
+        Admission::Go
+    }
+
+    /// Performs it. At least once: after a crash the machine hears of [`ActivityLost`] and may ask again.
+    ///
+    /// [`ActivityLost`]: crate::machine::Input::ActivityLost
+    async fn perform(&self, call: Call<'_, W>) -> W::Outcome;
+
+    /// The outcome of an activity that was written down and surely not begun.
+    fn not_sent(&self, activity: &W::Activity) -> W::Outcome;
+
+    /// The outcome of an activity of which nothing is known: it overran, or it panicked.
+    fn unknown(&self, activity: &W::Activity) -> W::Outcome;
+
+    /// What to send as a signal where the commit of this outcome was refused, because somebody else
+    /// has taken the workflow meanwhile. `None` for outcomes that may be forgotten. An outcome with
+    /// an answer here is committed for as long as it takes.
+    fn redeliver(&self, id: &WorkflowId, outcome: &W::Outcome) -> Option<W::Signal> {
+        let _ = (id, outcome);
+        None
+    }
+
+    /// The outcome is safe: in a confirmed commit, or as a confirmed signal.
+    async fn settled(&self, id: &WorkflowId, outcome: &W::Outcome) {
+        let _ = (id, outcome);
+    }
+}

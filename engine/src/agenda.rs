@@ -1,0 +1,152 @@
+//! What a worker knows of what is due: the heads of each partition, as the last reply told them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::machine::Millis;
+use crate::store::Heads;
+
+/// The heads of all partitions, and an estimate of the store's time that is never ahead of it.
+#[derive(Debug)]
+pub(crate) struct Agenda {
+    partitions: Vec<Heads>,
+    told_now: Millis,
+    told_at: Instant,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Claim this member of this partition.
+    Claim(u16, String),
+    /// Nothing is due for so long, as far as is known.
+    Sleep(Duration),
+}
+
+impl Agenda {
+    pub(crate) fn new(partitions: u16) -> Self {
+        Self {
+            partitions: vec![Vec::new(); usize::from(partitions)],
+            told_now: 0,
+            told_at: Instant::now(),
+        }
+    }
+
+    /// Takes over what a reply told of one partition.
+    pub(crate) fn told(&mut self, partition: u16, heads: Heads, now: Millis) {
+        if let Some(known) = self.partitions.get_mut(usize::from(partition)) {
+            *known = heads;
+        }
+        self.told_now = now;
+        self.told_at = Instant::now();
+    }
+
+    /// The store's time: what it last told, and what has passed here since. A reply travels, so this
+    /// is behind, never ahead.
+    fn now(&self) -> Millis {
+        self.told_now
+            .saturating_add(u64::try_from(self.told_at.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The next thing to do. From the partition with the earliest head one of its due entries is
+    /// taken (`pick` chooses, so that workers that know the same do not all want the same) and
+    /// forgotten: a reply will tell of it again. What `busy` names is passed over and kept.
+    pub(crate) fn next(&mut self, pick: usize, cap: Duration, busy: &HashSet<String>) -> Next {
+        let now = self.now();
+        let free = |heads: &Heads| {
+            heads
+                .iter()
+                .filter(|(m, _)| !busy.contains(m))
+                .map(|(_, at)| *at)
+                .min()
+        };
+        let earliest = self
+            .partitions
+            .iter()
+            .enumerate()
+            .filter_map(|(index, heads)| free(heads).map(|at| (at, index)))
+            .min();
+        let Some((at, index)) = earliest else {
+            return Next::Sleep(cap);
+        };
+        if at > now {
+            return Next::Sleep(Duration::from_millis(at - now).min(cap));
+        }
+        let Some(heads) = self.partitions.get_mut(index) else {
+            return Next::Sleep(cap);
+        };
+        let due: Vec<usize> = heads
+            .iter()
+            .enumerate()
+            .filter(|(_, (member, at))| *at <= now && !busy.contains(member))
+            .map(|(place, _)| place)
+            .collect();
+        let Some(place) = due.get(pick % due.len().max(1)) else {
+            return Next::Sleep(cap);
+        };
+        let (member, _) = heads.remove(*place);
+        match u16::try_from(index) {
+            Ok(partition) => Next::Claim(partition, member),
+            Err(_) => Next::Sleep(cap),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAP: Duration = Duration::from_secs(1);
+
+    fn heads(entries: &[(&str, Millis)]) -> Heads {
+        entries
+            .iter()
+            .map(|(m, at)| ((*m).to_owned(), *at))
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earliest_head_comes_first_and_only_once() {
+        let none = HashSet::new();
+        let mut agenda = Agenda::new(2);
+        agenda.told(0, heads(&[("k:late", 90)]), 100);
+        agenda.told(1, heads(&[("k:early", 50), ("k:future", 500)]), 100);
+        assert_eq!(
+            agenda.next(0, CAP, &none),
+            Next::Claim(1, "k:early".to_owned())
+        );
+        assert_eq!(
+            agenda.next(0, CAP, &none),
+            Next::Claim(0, "k:late".to_owned())
+        );
+        assert_eq!(
+            agenda.next(0, CAP, &none),
+            Next::Sleep(Duration::from_millis(400))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_picked_before_its_time() {
+        let none = HashSet::new();
+        let mut agenda = Agenda::new(1);
+        agenda.told(0, heads(&[("k:a", 50), ("k:b", 101)]), 100);
+        assert_eq!(agenda.next(7, CAP, &none), Next::Claim(0, "k:a".to_owned()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(agenda.next(7, CAP, &none), Next::Claim(0, "k:b".to_owned()));
+        assert_eq!(agenda.next(7, CAP, &none), Next::Sleep(CAP));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_busy_is_passed_over_and_not_forgotten() {
+        let mut agenda = Agenda::new(1);
+        agenda.told(0, heads(&[("k:a", 50)]), 100);
+        let busy = HashSet::from(["k:a".to_owned()]);
+        assert_eq!(agenda.next(0, CAP, &busy), Next::Sleep(CAP));
+        assert_eq!(
+            agenda.next(0, CAP, &HashSet::new()),
+            Next::Claim(0, "k:a".to_owned())
+        );
+    }
+}

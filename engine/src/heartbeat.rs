@@ -1,0 +1,65 @@
+//! The table of live workers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::machine::Millis;
+use crate::store::StoreError;
+use crate::worker::WorkerOptions;
+
+/// The plain table that holds a line for each worker.
+pub const WORKERS: &str = "workers";
+/// How often a worker says that it lives.
+pub const PERIOD: Duration = Duration::from_secs(10);
+/// After how long without a word a worker's line is removed by another.
+pub const STALE_AFTER: Duration = Duration::from_secs(60);
+
+/// A worker's line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerLine {
+    /// The machine it runs on.
+    pub host: String,
+    /// The version of the program.
+    pub version: String,
+    /// When it last said that it lives, by the store's clock, in ms.
+    pub heartbeat: Millis,
+}
+
+/// Says that this worker lives until told to stop, then takes its line away.
+pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: CancellationToken) {
+    loop {
+        if let Err(error) = beat(&engine, &options).await {
+            tracing::debug!(%error, "no heartbeat");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    if let Err(error) = engine.store().table_remove(WORKERS, engine.owner()).await {
+        tracing::debug!(%error, "the line of this worker stays until another removes it");
+    }
+}
+
+async fn beat(engine: &Engine, options: &WorkerOptions) -> Result<(), StoreError> {
+    let store = engine.store();
+    let now = store.now().await?;
+    let line = WorkerLine {
+        host: options.host.clone(),
+        version: options.version.clone(),
+        heartbeat: now,
+    };
+    let text = serde_json::json!(line).to_string();
+    store.table_put(WORKERS, engine.owner(), &text).await?;
+    let stale = u64::try_from(STALE_AFTER.as_millis()).unwrap_or(u64::MAX);
+    for (owner, line) in store.table_all(WORKERS).await? {
+        let heartbeat = serde_json::from_str::<WorkerLine>(&line).map_or(0, |l| l.heartbeat);
+        if heartbeat.saturating_add(stale) < now {
+            store.table_remove(WORKERS, &owner).await?;
+        }
+    }
+    Ok(())
+}

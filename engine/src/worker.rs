@@ -1,0 +1,269 @@
+//! When to look for due workflows, and how many at once. What happens to one of them is in `turn.rs`.
+//!
+//! A worker keeps an agenda of what replies told it, claims what is due, one turn a permit, and
+//! otherwise sleeps until the next due time, a wake-up message or the cap, whichever is first. A
+//! message that is lost costs at most the cap.
+
+use std::collections::{BTreeSet, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::agenda::{Agenda, Next};
+use crate::counters::Counters;
+use crate::engine::{Engine, Taken};
+use crate::id::WorkflowId;
+use crate::store::{ClaimMode, Claimed, StoreError, Wakes};
+use crate::turn::TurnEnd;
+use crate::{heartbeat, reconciler};
+
+/// How a worker describes itself to others.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// The machine it runs on.
+    pub host: String,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// What a worker left behind when it stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Turns that had not ended when the grace time was over; their leases run out.
+    pub unfinished: usize,
+}
+
+/// Runs a worker until `shutdown` resolves, then lets the turns that run end within the grace time.
+pub async fn run(
+    engine: Engine,
+    options: WorkerOptions,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Stopped {
+    let stop = CancellationToken::new();
+    let helpers = tokio_util::task::TaskTracker::new();
+    helpers.spawn(heartbeat::run(engine.clone(), options, stop.clone()));
+    helpers.spawn(reconciler::run(engine.clone(), stop.clone()));
+
+    let mut poller = Poller::new(engine.clone()).await;
+    tokio::select! {
+        () = poller.run() => {}
+        () = shutdown => {}
+    }
+    // Nothing is claimed from here on, and what runs is waited for.
+    drop(poller);
+    stop.cancel();
+    helpers.close();
+    engine.turns().close();
+    let grace = engine.limits().shutdown_grace;
+    let all = async {
+        helpers.wait().await;
+        engine.turns().wait().await;
+    };
+    let _ = tokio::time::timeout(grace, all).await;
+    Stopped {
+        unfinished: engine.turns().len(),
+    }
+}
+
+struct Poller {
+    engine: Engine,
+    agenda: Agenda,
+    permits: Arc<Semaphore>,
+    busy: HashSet<String>,
+    wakes: Option<Wakes>,
+    news: mpsc::UnboundedReceiver<(u16, crate::store::Heads, u64)>,
+    ended: (
+        mpsc::UnboundedSender<String>,
+        mpsc::UnboundedReceiver<String>,
+    ),
+    stale: BTreeSet<u16>,
+    look_again: Instant,
+    away: u32,
+}
+
+impl Poller {
+    async fn new(engine: Engine) -> Self {
+        let partitions = engine.store().partitions();
+        let wakes = match engine.store().wakes().await {
+            Ok(wakes) => Some(wakes),
+            Err(error) => {
+                tracing::warn!(%error, "no wake-up messages; timers fire within the poll cap");
+                None
+            }
+        };
+        Self {
+            agenda: Agenda::new(partitions),
+            permits: Arc::new(Semaphore::new(engine.limits().concurrency)),
+            busy: HashSet::new(),
+            wakes,
+            news: engine.news().read(),
+            ended: mpsc::unbounded_channel(),
+            stale: (0..partitions).collect(),
+            look_again: Instant::now(),
+            away: 0,
+            engine,
+        }
+    }
+
+    async fn run(&mut self) {
+        loop {
+            if Instant::now() >= self.look_again {
+                self.stale.extend(0..self.engine.store().partitions());
+            }
+            if !self.stale.is_empty() {
+                self.look().await;
+            }
+            let cap = self.look_again.saturating_duration_since(Instant::now());
+            match self
+                .agenda
+                .next(rand::random::<u32>() as usize, cap, &self.busy)
+            {
+                Next::Claim(_, member) => self.begin(member).await,
+                Next::Sleep(span) => self.wait(span).await,
+            }
+            self.catch_up();
+        }
+    }
+
+    /// Asks for the heads of the partitions that may have changed, in one round trip.
+    async fn look(&mut self) {
+        let partitions: Vec<u16> = std::mem::take(&mut self.stale).into_iter().collect();
+        match self.engine.store().peek(&partitions).await {
+            Ok(peek) => {
+                self.away = 0;
+                for (partition, heads) in peek.partitions {
+                    self.agenda.told(partition, heads, peek.now);
+                }
+                // Spread, so that workers started together do not look together for ever.
+                let cap = self.engine.limits().poll_cap;
+                self.look_again = Instant::now() + cap.mul_f64(rand::rng().random_range(0.8..1.0));
+            }
+            Err(error) => {
+                Counters::add(&self.engine.counters().store_away, 1);
+                if self.away == 0 {
+                    tracing::warn!(%error, "the store does not answer; asking again");
+                }
+                self.away = self.away.saturating_add(1);
+                let pause = Duration::from_millis(100) * 2u32.pow(self.away.min(4));
+                self.look_again = Instant::now() + pause;
+            }
+        }
+    }
+
+    /// Takes one due workflow, in a task of its own, once there is a place for it.
+    async fn begin(&mut self, member: String) {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return;
+        };
+        let Ok(id) = WorkflowId::from_member(&member) else {
+            tracing::warn!(%member, "an entry of the due set that is no workflow; left alone");
+            return;
+        };
+        if !self.engine.runs(id.kind()) {
+            return;
+        }
+        self.busy.insert(member.clone());
+        let (engine, ended) = (self.engine.clone(), self.ended.0.clone());
+        self.engine.turns().spawn(async move {
+            engine.counters().running.fetch_add(1, Ordering::Relaxed);
+            one(&engine, &id).await;
+            engine.counters().running.fetch_sub(1, Ordering::Relaxed);
+            drop(permit);
+            // The poller may have stopped.
+            let _ = ended.send(member);
+        });
+    }
+
+    /// Sleeps until something happens.
+    async fn wait(&mut self, span: Duration) {
+        let wake = async {
+            match self.wakes.as_mut() {
+                Some(wakes) => wakes.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(span) => {}
+            told = self.news.recv() => {
+                if let Some((partition, heads, now)) = told {
+                    self.agenda.told(partition, heads, now);
+                }
+            }
+            member = self.ended.1.recv() => {
+                if let Some(member) = member {
+                    self.busy.remove(&member);
+                }
+            }
+            wake = wake => match wake {
+                Some((partition, _)) => {
+                    self.stale.insert(partition);
+                }
+                None => self.wakes = None,
+            },
+        }
+    }
+
+    /// Takes in everything that has arrived meanwhile.
+    fn catch_up(&mut self) {
+        while let Ok((partition, heads, now)) = self.news.try_recv() {
+            self.agenda.told(partition, heads, now);
+        }
+        while let Ok(member) = self.ended.1.try_recv() {
+            self.busy.remove(&member);
+        }
+        if let Some(wakes) = self.wakes.as_mut() {
+            while let Ok((partition, _)) = wakes.try_recv() {
+                self.stale.insert(partition);
+            }
+        }
+    }
+}
+
+/// Claims one workflow and runs its turn.
+async fn one(engine: &Engine, id: &WorkflowId) {
+    let told = match engine.claim(id, ClaimMode::Due).await {
+        Ok(told) => told,
+        Err(error) => {
+            Counters::add(&engine.counters().store_away, 1);
+            tracing::debug!(%id, %error, "a claim was not answered");
+            return;
+        }
+    };
+    engine.news().tell(
+        id.partition(engine.store().partitions()),
+        told.heads,
+        told.now,
+    );
+    match told.answer {
+        Taken::Holding(holding, runner) => match runner.run(*holding).await {
+            TurnEnd::Finished { .. } | TurnEnd::Parked { .. } => {}
+            TurnEnd::Fenced => tracing::debug!(%id, "somebody else took the workflow"),
+            TurnEnd::GivenBack { why } => tracing::debug!(%id, %why, "given back"),
+            TurnEnd::StoreAway { why } => {
+                tracing::warn!(%id, %why, "a turn was left to whoever comes after its lease");
+            }
+        },
+        Taken::Answer(Claimed::Parked { reason }) => {
+            Counters::add(&engine.counters().parked, 1);
+            tracing::error!(%id, %reason, "parked: it waits for a human");
+        }
+        Taken::Answer(Claimed::Delayed { .. }) => {
+            tracing::warn!(%id, "its holders keep vanishing; it was delayed");
+        }
+        Taken::Answer(_) => {}
+    }
+}
+
+impl From<StoreError> for TurnEnd {
+    fn from(error: StoreError) -> Self {
+        Self::StoreAway {
+            why: error.to_string(),
+        }
+    }
+}

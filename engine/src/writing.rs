@@ -1,0 +1,289 @@
+//! Building commits, and sending them until they are answered.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::activities::SealError;
+use crate::advance::{Advanced, Base};
+use crate::counters::Counters;
+use crate::limits;
+use crate::load::{self, LoadError};
+use crate::machine::{Millis, SealedChange, Workflow};
+use crate::record::SealedBlobs;
+use crate::store::{Commit, Committed, OutboxEntry, SealedOp, StoreError};
+use crate::time::rfc3339;
+use crate::trust::Trust;
+use crate::turn::{Env, Holding};
+
+/// Which of the two commits of a turn.
+pub(crate) enum End<'a, W: Workflow> {
+    /// Writes the activity down and keeps the lease.
+    Intent(&'a W::Activity),
+    /// Frees the workflow.
+    Final,
+}
+
+/// Why a commit could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl From<BuildError> for crate::turn::Trouble {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Load(error) => error.into(),
+            BuildError::Seal(error) => Self::Poison(error.to_string()),
+        }
+    }
+}
+
+/// Builds the commit of what a turn arrived at.
+pub(crate) fn commit<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    base: &Base<W>,
+    run: &Advanced<W>,
+    consumed: usize,
+    erase_first: bool,
+    end: End<'_, W>,
+) -> Result<Commit, BuildError> {
+    let (state, data) = load::store(&run.data, &run.phase)?;
+    let (before, _) = load::store(&base.data, &base.phase)?;
+    let commit = random_id();
+    let at = rfc3339(holding.now);
+    let (subject_field, subject) = W::subject(&holding.id);
+    let events: Vec<OutboxEntry> = run
+        .effects
+        .events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| OutboxEntry {
+            id: format!("{commit}-{index}"),
+            event: event.name.clone(),
+            subject_field: subject_field.to_owned(),
+            subject: subject.clone(),
+            at: at.clone(),
+            payload: event.payload.to_string(),
+        })
+        .collect();
+    let (activity, keep) = match end {
+        End::Intent(activity) => {
+            let activity = serde_json::to_string(activity).map_err(|e| LoadError::Damaged {
+                what: "the activity",
+                why: e.to_string(),
+            })?;
+            (Some(activity), Some(env.limits.lease))
+        }
+        End::Final => (None, None),
+    };
+    let mut sealed = seal_all(env, holding, run)?;
+    if erase_first {
+        sealed.insert(0, SealedOp::Clear);
+    }
+    Ok(Commit {
+        id: holding.id.clone(),
+        fence: holding.record.fence,
+        claim: holding.claim.clone(),
+        strict: false,
+        consumed,
+        wake_at: run.wake_at,
+        visible_at: run.effects.visible_at,
+        // What writes an intent or touches what is sealed must not be lost by a failover.
+        durable: keep.is_some() || !sealed.is_empty(),
+        activity,
+        keep,
+        finish: run.effects.finish,
+        park: None,
+        log: log_entry(holding, &before, &state, run, &at),
+        log_max: env.limits.log,
+        events,
+        events_max: env.limits.events,
+        sealed,
+        schema: W::SCHEMA,
+        state,
+        data,
+        commit,
+    })
+}
+
+/// The commit that leaves a workflow as it is and takes it out of `due`.
+pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String) -> Commit {
+    let record = &holding.record;
+    Commit {
+        id: holding.id.clone(),
+        fence: record.fence,
+        claim: holding.claim.clone(),
+        commit: random_id(),
+        strict: false,
+        consumed: 0,
+        state: record.state.clone(),
+        data: record.data.clone(),
+        schema: record.schema,
+        wake_at: record.wake_at,
+        visible_at: None,
+        activity: record.activity.clone(),
+        keep: None,
+        finish: false,
+        log: json!({"v": record.v + 1, "at": rfc3339(holding.now), "parked": reason}).to_string(),
+        park: Some(reason),
+        sealed: Vec::new(),
+        log_max: env.limits.log,
+        events: Vec::new(),
+        events_max: env.limits.events,
+        durable: false,
+    }
+}
+
+/// Sends a commit until it is answered or trust ends.
+pub(crate) async fn send<W: Workflow>(
+    env: &Env<W>,
+    commit: &Commit,
+    trust: Trust,
+) -> Result<Committed, StoreError> {
+    let mut pause = limits::COMMIT_RETRY_FIRST;
+    loop {
+        match env.store.commit(commit).await {
+            Ok(told) => {
+                env.news.tell(
+                    commit.id.partition(env.store.partitions()),
+                    told.heads,
+                    told.now,
+                );
+                return Ok(told.answer);
+            }
+            Err(error @ StoreError::Refused { .. }) => return Err(error),
+            Err(error) => {
+                Counters::add(&env.counters.store_away, 1);
+                if trust.left() < pause {
+                    return Err(error);
+                }
+                tracing::debug!(id = %commit.id, %error, "a commit is sent again");
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::COMMIT_RETRY_MAX);
+    }
+}
+
+/// Sends a commit until it is answered, and confirmed, however long that takes: what it carries
+/// exists nowhere else.
+pub(crate) async fn send_until_answered<W: Workflow>(
+    env: &Env<W>,
+    commit: &Commit,
+) -> Result<Committed, StoreError> {
+    let mut pause = limits::COMMIT_RETRY_FIRST;
+    loop {
+        match env.store.commit(commit).await {
+            Ok(told) => match told.answer {
+                Committed::Written {
+                    confirmed: false, ..
+                } => {
+                    tracing::warn!(id = %commit.id, "a commit is not confirmed yet; asking again");
+                }
+                answer => {
+                    let partition = commit.id.partition(env.store.partitions());
+                    env.news.tell(partition, told.heads, told.now);
+                    return Ok(answer);
+                }
+            },
+            Err(error @ StoreError::Refused { .. }) => return Err(error),
+            Err(error) => {
+                Counters::add(&env.counters.store_away, 1);
+                tracing::warn!(id = %commit.id, %error, "an outcome waits to be stored");
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::COMMIT_RETRY_MAX);
+    }
+}
+
+/// What the blobs are once a commit's changes have been written.
+pub(crate) fn applied(before: &SealedBlobs, ops: &[SealedOp]) -> SealedBlobs {
+    let mut blobs = before.clone();
+    for op in ops {
+        match op {
+            SealedOp::Put(name, text) => {
+                blobs.insert(name.clone(), text.clone());
+            }
+            SealedOp::Erase(name) => {
+                blobs.remove(name);
+            }
+            SealedOp::Clear => blobs.clear(),
+        }
+    }
+    blobs
+}
+
+/// Seals what is to be sealed. The store erases first and puts afterwards, so a blob that a later
+/// change erases again is left out here.
+fn seal_all<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    run: &Advanced<W>,
+) -> Result<Vec<SealedOp>, SealError> {
+    let mut clear = false;
+    let mut kept: BTreeMap<String, Option<&W::Secret>> = BTreeMap::new();
+    for change in &run.effects.sealed {
+        match change {
+            SealedChange::Put(slot, secret) => {
+                kept.insert(slot.clone(), Some(secret));
+            }
+            SealedChange::Erase(slot) => {
+                kept.insert(slot.clone(), None);
+            }
+            SealedChange::Clear => {
+                clear = true;
+                kept.clear();
+            }
+        }
+    }
+    let mut ops: Vec<SealedOp> = clear.then_some(SealedOp::Clear).into_iter().collect();
+    for (slot, secret) in kept {
+        ops.push(match secret {
+            Some(secret) => SealedOp::Put(
+                slot,
+                env.activities.seal(&holding.id, secret, &holding.sealed)?,
+            ),
+            None => SealedOp::Erase(slot),
+        });
+    }
+    Ok(ops)
+}
+
+/// A line for people: what was heard, from where to where, and when it goes on.
+fn log_entry<W: Workflow>(
+    holding: &Holding,
+    before: &str,
+    after: &str,
+    run: &Advanced<W>,
+    at: &str,
+) -> String {
+    let mut entry = serde_json::Map::new();
+    entry.insert("at".to_owned(), at.into());
+    entry.insert("from".to_owned(), before.into());
+    entry.insert("to".to_owned(), after.into());
+    entry.insert("on".to_owned(), run.heard.clone().into());
+    let wake = run
+        .wake_at
+        .map_or(Value::Null, |at: Millis| rfc3339(at).into());
+    entry.insert("wake_at".to_owned(), wake);
+    if let Some(at) = run.effects.visible_at {
+        entry.insert("visible_at".to_owned(), rfc3339(at).into());
+    }
+    entry.insert("attempt".to_owned(), holding.record.attempt.into());
+    entry.insert("fence".to_owned(), holding.record.fence.into());
+    for (field, value) in &run.effects.notes {
+        entry.insert((*field).to_owned(), value.clone());
+    }
+    Value::Object(entry).to_string()
+}
+
+/// 64 random bits as 16 hex digits: a commit id, a claim id.
+pub(crate) fn random_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}

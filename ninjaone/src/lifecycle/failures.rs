@@ -1,0 +1,167 @@
+//! What follows from each way to fail.
+
+use evergreen_engine::{Context, Millis};
+
+use super::data::{Credential, Phase, Purpose, Source};
+use super::{events, timing};
+use crate::provider::{Attention, Detail, Reason};
+
+/// Rejections in a row that no rule knows, before a person is asked.
+const UNCLASSIFIED_MAX: u32 = 5;
+/// After an intent that was not acknowledged, before the next.
+const NOT_SENT_PAUSE: Millis = 1_000;
+
+impl Credential {
+    /// The provider says that the grant is dead.
+    pub(super) fn rejected(
+        &mut self,
+        reason: Reason,
+        detail: &Detail,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        self.failed(detail);
+        if let Some(phase) = self.release_quarantined(context) {
+            return phase;
+        }
+        // The app was changed under the grant: then a rejection speaks of the app.
+        let made_with = self
+            .grant
+            .as_ref()
+            .filter(|g| !g.own_app)
+            .map(|g| &g.client_id);
+        let changed = match (made_with, &context.facts.client_id) {
+            (Some(made_with), Some(now)) => made_with != now,
+            _ => false,
+        };
+        if changed && reason == Reason::Revoked {
+            return self.misconfigured(Attention::ClientChanged, detail, context);
+        }
+        let reason = match self.failures.unknown_since {
+            Some(_) if reason != Reason::MissingCredentials => Reason::RotationLost,
+            _ => reason,
+        };
+        self.failures.dead = self.grant.as_ref().and_then(|grant| grant.refresh_token);
+        context.effects.verdict();
+        context.effects.no_timer();
+        context.effects.note("reason", reason.as_str());
+        events::refresh_failed(self, false, "reconnect", context);
+        events::reconnect_required(self, reason, context);
+        Phase::ReconnectRequired { reason }
+    }
+
+    /// Reconnecting would not help: something else must be put right.
+    pub(super) fn misconfigured(
+        &mut self,
+        attention: Attention,
+        detail: &Detail,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        self.failures.last = Some(detail.clone());
+        self.failures.consecutive = self.failures.consecutive.saturating_add(1);
+        context.effects.note("attention", attention.as_str());
+        let told = self.failures.published && self.warning.as_deref() == Some(attention.as_str());
+        if !told {
+            self.warning = Some(attention.as_str().to_owned());
+            events::refresh_failed(self, false, "fix_configuration", context);
+        }
+        let recheck = timing::spread(timing::RECHECK, context.random).max(timing::RECHECK / 2);
+        context.effects.wake_at(context.now + recheck);
+        Phase::Active { attention }
+    }
+
+    /// The host wants to be left alone. Not a strike against this grant.
+    pub(super) fn throttled(
+        &mut self,
+        until: Millis,
+        detail: &Detail,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        self.failures.last = Some(detail.clone());
+        // Jitter is added, never subtracted.
+        let at = until.max(context.now) + timing::spread(2_000, context.random);
+        self.schedule(Purpose::Retry, at, Source::Failure, context)
+    }
+
+    /// Retryable, and certainly nothing was spent.
+    pub(super) fn unavailable(
+        &mut self,
+        detail: &Detail,
+        tls: bool,
+        unclassified: bool,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        self.failed(detail);
+        self.failures.unclassified = if unclassified {
+            self.failures.unclassified + 1
+        } else {
+            0
+        };
+        self.failures.tls_since = if tls {
+            self.failures.tls_since.or(Some(context.now))
+        } else {
+            None
+        };
+        if tls {
+            self.warning = Some(Attention::TlsError.as_str().to_owned());
+        }
+        let expired = self.access_token_expired(context.now);
+        if self.failures.unclassified >= UNCLASSIFIED_MAX && expired {
+            return self.misconfigured(Attention::Unclassified, detail, context);
+        }
+        let too_long = |since: Millis| since.saturating_add(timing::TLS_PATIENCE) <= context.now;
+        if self.failures.tls_since.is_some_and(too_long) {
+            return self.misconfigured(Attention::TlsError, detail, context);
+        }
+        self.retry_later(context)
+    }
+
+    /// The refresh token may have been spent: one retry at once, then as any failure. The mark
+    /// stands until a definite answer.
+    pub(super) fn unknown(
+        &mut self,
+        detail: &Detail,
+        since: Millis,
+        harmless: bool,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        self.failed(detail);
+        if !harmless {
+            self.failures.unknown_since = self.failures.unknown_since.or(Some(since));
+        }
+        if self.failures.retried {
+            return self.retry_later(context);
+        }
+        self.failures.retried = true;
+        self.schedule(Purpose::Retry, context.now, Source::Failure, context)
+    }
+
+    /// Nothing has left, and that is known.
+    pub(super) fn not_sent(&mut self, context: &mut Context<'_, Credential>) -> Phase {
+        let at = context.now + timing::spread(NOT_SENT_PAUSE, context.random);
+        self.schedule(Purpose::Retry, at, Source::Failure, context)
+    }
+
+    /// A failed attempt.
+    fn failed(&mut self, detail: &Detail) {
+        self.failures.consecutive = self.failures.consecutive.saturating_add(1);
+        self.failures.last = Some(detail.clone());
+    }
+
+    /// Growing, spread, capped, for ever. Told at the second failure in a row, or once the access
+    /// token has expired.
+    fn retry_later(&mut self, context: &mut Context<'_, Credential>) -> Phase {
+        let worth_telling =
+            self.failures.consecutive >= 2 || self.access_token_expired(context.now);
+        if worth_telling && !self.failures.published {
+            events::refresh_failed(self, true, "wait", context);
+        }
+        let at = context.now + timing::back_off(self.failures.consecutive, context.random);
+        self.schedule(Purpose::Retry, at, Source::Failure, context)
+    }
+
+    pub(super) fn access_token_expired(&self, now: Millis) -> bool {
+        self.grant
+            .as_ref()
+            .is_none_or(|grant| grant.expires_at.is_none_or(|at| at <= now))
+    }
+}

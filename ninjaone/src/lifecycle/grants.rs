@@ -1,0 +1,396 @@
+//! New grants, rotated pairs, rescued pairs: which generation wins.
+
+use evergreen_engine::{Context, Millis};
+
+use super::data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
+use super::events;
+use super::inputs::{Issued, NewGrant, Rescued, Secret};
+use crate::integration::{GrantKind, GrantRef};
+use crate::provider::Attention;
+use crate::vault::Fingerprint;
+
+/// Spent fingerprints that a grant remembers.
+const SPENT_MAX: usize = 16;
+/// Pairs kept apart at most.
+const QUARANTINE_MAX: usize = 4;
+/// The name under which the pair is sealed.
+pub(crate) const PAIR: &str = "pair";
+/// The name under which the app's credentials are sealed.
+pub(crate) const APP: &str = "app";
+
+/// What becomes of tokens from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adoption {
+    /// They are taken.
+    Adopted,
+    /// They are what is stored.
+    Unchanged,
+    /// Their refresh token is known to be spent.
+    Spent,
+    /// The integration was disconnected by a person.
+    Disconnected,
+    /// What is stored works.
+    Healthy,
+}
+
+/// Judges tokens from outside against what is stored. The machine and whoever asks it before use
+/// the same judgement.
+#[must_use]
+pub fn adoption(
+    credential: &Credential,
+    phase: &Phase,
+    refresh_token: Option<&Fingerprint>,
+) -> Adoption {
+    let stored = credential
+        .grant
+        .as_ref()
+        .and_then(|grant| grant.refresh_token.as_ref());
+    if let Some(token) = refresh_token {
+        if stored == Some(token) {
+            return Adoption::Unchanged;
+        }
+        if credential.spent.contains(token) {
+            return Adoption::Spent;
+        }
+    }
+    match phase {
+        Phase::Disconnected {} if credential.epoch > 0 => Adoption::Disconnected,
+        Phase::Disconnected {} => Adoption::Adopted,
+        // An access token alone never replaces a grant that can be refreshed.
+        _ if refresh_token.is_none() && stored.is_some() => Adoption::Healthy,
+        Phase::ReconnectRequired { .. } | Phase::Active { .. } => Adoption::Adopted,
+        Phase::Scheduled { .. } | Phase::Refreshing { .. }
+            if credential.failures.consecutive > 0 =>
+        {
+            Adoption::Adopted
+        }
+        Phase::Scheduled { .. } | Phase::Refreshing { .. } => Adoption::Healthy,
+    }
+}
+
+fn is_client(context: &Context<'_, Credential>) -> bool {
+    context
+        .id
+        .id()
+        .parse::<GrantRef>()
+        .is_ok_and(|grant| grant.kind() == GrantKind::Client)
+}
+
+impl Credential {
+    /// A new grant replaces everything that was before. `None`: it is refused, nothing changes.
+    pub(super) fn connect(
+        &mut self,
+        new: &NewGrant,
+        context: &mut Context<'_, Credential>,
+    ) -> Option<Phase> {
+        let lasting = new.refresh_token.is_some() || is_client(context);
+        let stored = self.grant.as_ref();
+        if stored.is_some_and(|grant| grant.id == new.grant) {
+            return None;
+        }
+        let condemned = matches!(self.here, Phase::ReconnectRequired { .. });
+        let works = !condemned && stored.is_some_and(|grant| grant.refresh_token.is_some());
+        if !lasting && works {
+            context.effects.note(
+                "refused",
+                "a grant without a refresh token over one with it",
+            );
+            return None;
+        }
+        let recovers = self.failures.published || condemned;
+        let epoch = self.epoch + 1;
+        *self = Self {
+            epoch,
+            ..Self::default()
+        };
+        self.grant = Some(Grant {
+            id: new.grant,
+            generation: 1,
+            instance_url: new.instance_url.clone(),
+            client_id: new.client_id.clone(),
+            own_app: new.app.is_some(),
+            obtained_at: new.obtained_at,
+            expires_at: new.expires_at,
+            expiry_assumed: new.expiry_assumed,
+            refresh_token: new.refresh_token,
+            refresh_token_at: new.obtained_at,
+            scopes: new.scopes.clone(),
+            bearer: new.bearer,
+            jitter: context.random,
+            token_path: new.token_path,
+        });
+        let effects = &mut context.effects;
+        effects.erase_all();
+        let pair = Secret::Carried {
+            grant: new.grant,
+            generation: 1,
+            pair: new.pair.clone(),
+        };
+        effects.seal(PAIR, pair);
+        if let Some(app) = &new.app {
+            effects.seal(
+                APP,
+                Secret::CarriedApp {
+                    grant: new.grant,
+                    app: app.clone(),
+                },
+            );
+        }
+        effects.note("epoch", epoch);
+        let source = match new.source {
+            Source::OauthConnected if epoch > 1 => Source::Reconnected,
+            source => source,
+        };
+        events::connected(self, source, context);
+        if recovers {
+            events::recovered(self, context);
+        }
+        if lasting {
+            Some(self.schedule_planned(source, context))
+        } else {
+            context.effects.no_timer();
+            Some(Phase::Active {
+                attention: Attention::NoOfflineAccess,
+            })
+        }
+    }
+
+    /// Forgets and erases everything but the epoch, which a later grant goes on from.
+    pub(super) fn disconnect(
+        &mut self,
+        reason: &str,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        events::disconnected(self, reason, context);
+        *self = Self {
+            epoch: self.epoch.max(1),
+            ..Self::default()
+        };
+        context.effects.erase_all();
+        let retention = super::timing::millis(context.facts.retention);
+        context
+            .effects
+            .wake_at(context.now.saturating_add(retention));
+        Phase::Disconnected {}
+    }
+
+    /// A refresh brought a pair. `None`: it is not for the grant and generation that are stored.
+    pub(super) fn issued(
+        &mut self,
+        issued: &Issued,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Option<Phase> {
+        let grant = self.grant.as_mut()?;
+        if grant.id != issued.grant || grant.generation != issued.base_generation {
+            return None;
+        }
+        let old_expires_at = grant.expires_at;
+        let rotated = issued.refresh_token != grant.refresh_token;
+        let spent = grant.refresh_token.filter(|_| rotated);
+        grant.generation += 1;
+        if rotated {
+            grant.refresh_token_at = issued.obtained_at;
+        }
+        grant.refresh_token = issued.refresh_token;
+        let fresh = issued.expires_at.is_some();
+        if let Some(at) = issued.expires_at {
+            grant.obtained_at = issued.obtained_at;
+            grant.expires_at = Some(at);
+            grant.expiry_assumed = issued.expiry_assumed;
+            grant.bearer = issued.bearer;
+        }
+        if issued.scopes.is_some() {
+            grant.scopes.clone_from(&issued.scopes);
+        }
+        grant.jitter = context.random;
+        grant.token_path = Some(issued.token_path);
+        let sealed = Secret::Issued {
+            grant: grant.id,
+            generation: grant.generation,
+            pair: issued.pair.clone(),
+        };
+        context.effects.seal(PAIR, sealed);
+        context.effects.note("generation", grant.generation);
+        self.remember_spent(spent, issued.refresh_token);
+        self.last_refresh_at = Some(issued.obtained_at);
+        self.warning.clone_from(&issued.warning);
+        self.healed(old_expires_at, context);
+        let after = match source {
+            Source::Lazy => Source::LazyRefreshSuccess,
+            _ => Source::ProactiveRefreshSuccess,
+        };
+        Some(if fresh {
+            self.schedule_planned(after, context)
+        } else {
+            // A refresh token without an access token: stored, and spent at once, paced by the
+            // minimum delay.
+            self.schedule(Purpose::Refresh, context.now, after, context)
+        })
+    }
+
+    /// Clears what went wrong, and says that it is over.
+    fn healed(&mut self, old_expires_at: Option<Millis>, context: &mut Context<'_, Credential>) {
+        let recovers = self.failures.published;
+        self.failures = Failures::default();
+        events::refreshed(self, old_expires_at, context);
+        if recovers {
+            events::recovered(self, context);
+        }
+        if self.refresh_token_is_old(context.now) && self.expiring_told.is_none() {
+            let at = self.grant.as_ref().map(|grant| {
+                grant
+                    .refresh_token_at
+                    .saturating_add(super::timing::REFRESH_TOKEN_AGE)
+            });
+            events::expiring(self, "refresh_token", at, context);
+        }
+    }
+
+    fn remember_spent(&mut self, spent: Option<Fingerprint>, issued: Option<Fingerprint>) {
+        self.spent.extend(spent);
+        // What the provider issues is not spent, whatever it was before.
+        self.spent.retain(|known| Some(*known) != issued);
+        let surplus = self.spent.len().saturating_sub(SPENT_MAX);
+        self.spent.drain(..surplus);
+    }
+
+    /// A pair that could not be committed when it came. `None`: dropped or kept apart, no change of
+    /// state. The order of the decisions is that of PROTOCOL 18.
+    pub(super) fn rescued(
+        &mut self,
+        rescued: &Rescued,
+        context: &mut Context<'_, Credential>,
+    ) -> Option<Phase> {
+        let dropped = |why: &'static str, context: &mut Context<'_, Credential>| {
+            context.effects.note("rescued", why);
+            None
+        };
+        let Some(grant) = self
+            .grant
+            .as_ref()
+            .filter(|grant| grant.id == rescued.grant)
+        else {
+            return dropped("dropped: of another grant", context);
+        };
+        if rescued.base_generation >= grant.generation {
+            let next = rescued.base_generation + 1;
+            let pair = Secret::Carried {
+                grant: grant.id,
+                generation: next,
+                pair: rescued.pair.clone(),
+            };
+            return Some(self.adopt_rotated(rescued, pair, context));
+        }
+        let Some(token) = rescued.refresh_token else {
+            return dropped("dropped: without a refresh token", context);
+        };
+        if grant.refresh_token == Some(token) || self.spent.contains(&token) {
+            return dropped("dropped: already known", context);
+        }
+        if self
+            .quarantined
+            .iter()
+            .any(|kept| kept.fingerprint == token)
+        {
+            return dropped("dropped: already kept apart", context);
+        }
+        let kept = Quarantined {
+            fingerprint: token,
+            base_generation: rescued.base_generation,
+            expires_at: rescued.expires_at,
+            obtained_at: rescued.obtained_at,
+        };
+        let sealed = Secret::Quarantine {
+            grant: rescued.grant,
+            base_generation: rescued.base_generation,
+            pair: rescued.pair.clone(),
+        };
+        context.effects.seal(kept.slot(), sealed);
+        self.quarantined.push(kept);
+        if self.quarantined.len() > QUARANTINE_MAX {
+            let oldest = self.quarantined.remove(0);
+            context.effects.erase(oldest.slot());
+        }
+        dropped("kept apart", context)
+    }
+
+    /// Takes a rotated pair that came as a signal, or out of quarantine.
+    fn adopt_rotated(
+        &mut self,
+        rescued: &Rescued,
+        pair: Secret,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        let heals = matches!(self.here, Phase::ReconnectRequired { .. });
+        let mut old_expires_at = None;
+        let mut spent = None;
+        if let Some(grant) = self.grant.as_mut() {
+            old_expires_at = grant.expires_at;
+            spent = grant
+                .refresh_token
+                .filter(|token| Some(*token) != rescued.refresh_token);
+            grant.generation = rescued.base_generation + 1;
+            if rescued.refresh_token.is_some() {
+                grant.refresh_token = rescued.refresh_token;
+                grant.refresh_token_at = rescued.obtained_at;
+            }
+            grant.obtained_at = rescued.obtained_at;
+            grant.expires_at = rescued.expires_at;
+            grant.jitter = context.random;
+            context.effects.note("generation", grant.generation);
+        }
+        context.effects.note("rescued", "adopted");
+        context.effects.seal(PAIR, pair);
+        self.remember_spent(spent, rescued.refresh_token);
+        self.last_refresh_at = Some(rescued.obtained_at);
+        self.failures.published |= heals;
+        self.healed(old_expires_at, context);
+        self.look_through_quarantine(context);
+        self.schedule_planned(Source::Rescued, context)
+    }
+
+    /// What is kept apart may by now be known, or older than what was adopted.
+    fn look_through_quarantine(&mut self, context: &mut Context<'_, Credential>) {
+        let Some(grant) = self.grant.as_ref() else {
+            return;
+        };
+        let stored = grant.refresh_token;
+        let spent = &self.spent;
+        let effects = &mut context.effects;
+        self.quarantined.retain(|kept| {
+            let known = stored == Some(kept.fingerprint) || spent.contains(&kept.fingerprint);
+            if known {
+                effects.erase(kept.slot());
+            }
+            !known
+        });
+    }
+
+    /// Before a verdict: the newest pair that was kept apart becomes the stored one and gets its one
+    /// try. `None` where there is none.
+    pub(super) fn release_quarantined(
+        &mut self,
+        context: &mut Context<'_, Credential>,
+    ) -> Option<Phase> {
+        let kept = self.quarantined.pop()?;
+        let grant = self.grant.as_mut()?;
+        let spent = grant.refresh_token;
+        grant.generation += 1;
+        grant.refresh_token = Some(kept.fingerprint);
+        grant.refresh_token_at = kept.obtained_at;
+        let sealed = Secret::Released {
+            grant: grant.id,
+            generation: grant.generation,
+            base_generation: kept.base_generation,
+            slot: kept.slot(),
+        };
+        context.effects.erase(kept.slot());
+        context.effects.seal(PAIR, sealed);
+        context
+            .effects
+            .note("quarantine", "released for its one try");
+        self.remember_spent(spent, Some(kept.fingerprint));
+        Some(self.schedule(Purpose::Probe, context.now, Source::Rescued, context))
+    }
+}

@@ -1,0 +1,350 @@
+//! The chart of a grant's life, and the answer of each state to each input.
+//!
+//! ```text
+//!                         Connect, Adopt (from every state; a new grant replaces what was before)
+//!                            │
+//!                            ▼            the timer has come
+//!      ┌─────────────▶  Scheduled  ───────────────────────────▶  Refreshing
+//!      │                     ▲                                       │
+//!      │                     │  Refreshed, Throttled, Unavailable,   │
+//!      │                     │  Unknown, NotSent, Held               │
+//!      │                     └───────────────────────────────────────┤
+//!      │  Reset, Rescued                                             │
+//!      ├───────────────  ReconnectRequired  ◀──── Rejected ──────────┤
+//!      │  timer, RefreshNow, Reset,                                  │
+//!      │  ConfigurationChanged (through Refreshing)                  │
+//!      └───────────────  Active(attention)  ◀──── Misconfigured ─────┘
+//!
+//!   Disconnect, from every state ──▶  Disconnected  ── retention ──▶  gone
+//! ```
+//!
+//! This is the only file that names `statig`. No entry or exit actions: loading a state is not
+//! entering it.
+
+use evergreen_engine::{Context, Input, Step, Workflow, WorkflowId, dispatch};
+use statig::prelude::*;
+
+use super::data::{Credential, Phase, Purpose, Source};
+use super::inputs::{Outcome as Ended, Refresh, Secret, Signal};
+use super::timing::Settings;
+use super::{Adoption, KIND, adoption};
+use crate::integration::{GrantKind, GrantRef};
+use crate::provider::{Attention, Detail, Reason};
+use crate::vault::Fingerprint;
+
+type Answer = Outcome<Phase>;
+
+// Handlers name every field of their state, used or not: the macro's patterns have no `..`.
+#[expect(unused_variables)]
+#[state_machine(
+    initial = "Phase::Disconnected {}",
+    state(custom, name = "Phase"),
+    event_identifier = "input"
+)]
+impl Credential {
+    #[state(name = "Active", superstate = "any_state")]
+    fn active(
+        &mut self,
+        attention: &mut Attention,
+        input: &Input<Credential>,
+        context: &mut Context<'_, Credential>,
+    ) -> Answer {
+        match input {
+            Input::TimerFired | Input::Signal(Signal::Reset | Signal::ConfigurationChanged) => {
+                self.probe(Source::Configuration, context)
+            }
+            Input::Signal(Signal::RefreshNow { source, .. }) if *source != Source::Lazy => {
+                self.probe(*source, context)
+            }
+            Input::Signal(Signal::RefreshNow { .. }) => Handled,
+            Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
+            _ => Super,
+        }
+    }
+
+    #[state(name = "Scheduled", superstate = "any_state")]
+    fn scheduled(
+        &mut self,
+        purpose: &mut Purpose,
+        at: &mut u64,
+        source: &mut Source,
+        input: &Input<Credential>,
+        context: &mut Context<'_, Credential>,
+    ) -> Answer {
+        match input {
+            Input::TimerFired if *at <= context.now => {
+                let exempt = *purpose == Purpose::Probe
+                    || (self.failures.retried && self.failures.consecutive == 1);
+                let source = if matches!(source, Source::Lazy | Source::Operator) {
+                    *source
+                } else {
+                    Source::Timer
+                };
+                or_stay(self.begin(exempt, source, context))
+            }
+            Input::TimerFired => {
+                self.say_what_is_due(context);
+                context
+                    .effects
+                    .wake_at(self.next_wake(*at, context.now, context.facts));
+                Handled
+            }
+            Input::Signal(Signal::RefreshNow { source, generation }) => {
+                let moved_on = self
+                    .grant
+                    .as_ref()
+                    .is_some_and(|g| g.generation > *generation);
+                // A lazy caller never shortens a back-off; an operator does, but not a pause.
+                let patient = *source == Source::Lazy && *purpose == Purpose::Retry;
+                if moved_on || patient || *at <= context.now {
+                    return Handled;
+                }
+                let phase = Phase::Scheduled {
+                    purpose: *purpose,
+                    at: context.now,
+                    source: *source,
+                };
+                context.effects.wake_at(context.now);
+                Transition(phase)
+            }
+            Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
+            Input::Signal(Signal::ConfigurationChanged) if *purpose == Purpose::Refresh => {
+                if self.planned_at(context.now, context.facts) == *at {
+                    return Handled;
+                }
+                Transition(self.schedule_planned(Source::Configuration, context))
+            }
+            Input::Signal(Signal::ConfigurationChanged) => Handled,
+            Input::Signal(Signal::Reset) => {
+                context.effects.wake_at(context.now);
+                Transition(Phase::Scheduled {
+                    purpose: Purpose::Probe,
+                    at: context.now,
+                    source: Source::Operator,
+                })
+            }
+            _ => Super,
+        }
+    }
+
+    #[state(name = "Refreshing", superstate = "any_state")]
+    fn refreshing(
+        &mut self,
+        generation: &mut u64,
+        fingerprint: &mut Option<Fingerprint>,
+        started_at: &mut u64,
+        source: &mut Source,
+        input: &Input<Credential>,
+        context: &mut Context<'_, Credential>,
+    ) -> Answer {
+        let harmless = fingerprint.is_none();
+        match input {
+            Input::Outcome(ended) => Transition(match ended {
+                Ended::Refreshed(issued) => {
+                    return or_stay(self.issued(issued, *source, context));
+                }
+                Ended::Rejected { reason, detail } => self.rejected(*reason, detail, context),
+                Ended::Misconfigured { attention, detail } => {
+                    self.misconfigured(*attention, detail, context)
+                }
+                Ended::Throttled { until, detail } => self.throttled(*until, detail, context),
+                Ended::Unavailable {
+                    detail,
+                    tls,
+                    unclassified,
+                } => self.unavailable(detail, *tls, *unclassified, context),
+                Ended::Unknown { detail } => self.unknown(detail, *started_at, harmless, context),
+                Ended::NotSent => self.not_sent(context),
+            }),
+            Input::ActivityLost(_) => {
+                let detail = Detail {
+                    description: Some("the worker vanished while the request was under way".into()),
+                    ..Detail::default()
+                };
+                Transition(self.unknown(&detail, *started_at, harmless, context))
+            }
+            Input::Held { until } => {
+                let at = context.now;
+                let purpose = match self.failures.consecutive {
+                    0 => Purpose::Refresh,
+                    _ => Purpose::Retry,
+                };
+                let phase = self.schedule(purpose, at, *source, context);
+                // Soonest expiry first: behind a pause the order is that of what expires.
+                let left = self
+                    .grant
+                    .as_ref()
+                    .and_then(|grant| grant.expires_at)
+                    .unwrap_or(at)
+                    .saturating_sub(at)
+                    .min(3_600_000);
+                context.effects.hold_until(*until + left / 1_000);
+                Transition(phase)
+            }
+            Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
+            // The request under way is what was asked for.
+            Input::Signal(
+                Signal::RefreshNow { .. } | Signal::Reset | Signal::ConfigurationChanged,
+            ) => Handled,
+            _ => Super,
+        }
+    }
+
+    #[state(name = "ReconnectRequired", superstate = "any_state")]
+    fn reconnect_required(
+        &mut self,
+        reason: &mut Reason,
+        input: &Input<Credential>,
+        context: &mut Context<'_, Credential>,
+    ) -> Answer {
+        match input {
+            Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
+            Input::Signal(Signal::Reset) if self.grant.is_some() => {
+                self.failures.dead = None;
+                Transition(self.schedule(Purpose::Probe, context.now, Source::Operator, context))
+            }
+            // Nothing is sent after a verdict, whoever asks.
+            Input::Signal(
+                Signal::RefreshNow { .. } | Signal::Reset | Signal::ConfigurationChanged,
+            ) => Handled,
+            _ => Super,
+        }
+    }
+
+    #[state(name = "Disconnected", superstate = "any_state")]
+    fn disconnected(
+        &mut self,
+        input: &Input<Credential>,
+        context: &mut Context<'_, Credential>,
+    ) -> Answer {
+        match input {
+            Input::TimerFired => {
+                context.effects.finish();
+                Handled
+            }
+            Input::Signal(Signal::Rescued(_)) => {
+                context.effects.note("rescued", "dropped: disconnected");
+                Handled
+            }
+            // Late results and late wishes change nothing.
+            Input::Outcome(_)
+            | Input::ActivityLost(_)
+            | Input::Held { .. }
+            | Input::Signal(
+                Signal::Disconnect { .. }
+                | Signal::RefreshNow { .. }
+                | Signal::Reset
+                | Signal::ConfigurationChanged,
+            ) => Handled,
+            Input::Signal(Signal::Connect(_) | Signal::Adopt(_)) => Super,
+        }
+    }
+
+    /// What every state answers in the same way.
+    #[superstate]
+    fn any_state(
+        &mut self,
+        input: &Input<Credential>,
+        context: &mut Context<'_, Credential>,
+    ) -> Answer {
+        match input {
+            Input::Signal(Signal::Connect(new)) => or_stay(self.connect(new, context)),
+            Input::Signal(Signal::Adopt(new)) => {
+                let verdict = adoption(self, &self.here, new.refresh_token.as_ref());
+                if verdict == Adoption::Adopted {
+                    return or_stay(self.connect(new, context));
+                }
+                context
+                    .effects
+                    .note("refused", format!("{verdict:?}").to_lowercase());
+                Handled
+            }
+            Input::Signal(Signal::Disconnect { reason }) => {
+                Transition(self.disconnect(reason, context))
+            }
+            _ => Super,
+        }
+    }
+}
+
+/// A state to go to, or none to go to.
+fn or_stay(phase: Option<Phase>) -> Answer {
+    phase.map_or(Handled, Transition)
+}
+
+impl Credential {
+    /// Finds out whether what a person was to put right has been put right.
+    fn probe(&mut self, source: Source, context: &mut Context<'_, Credential>) -> Answer {
+        let grant = context.id.id().parse::<GrantRef>();
+        let minted = grant.is_ok_and(|grant| grant.kind() == GrantKind::Client);
+        let refreshable = self
+            .grant
+            .as_ref()
+            .is_some_and(|g| g.refresh_token.is_some());
+        if minted || refreshable {
+            or_stay(self.begin(true, source, context))
+        } else {
+            Handled
+        }
+    }
+}
+
+impl Workflow for Credential {
+    const KIND: &'static str = KIND;
+
+    type Phase = Phase;
+    type Signal = Signal;
+    type Activity = Refresh;
+    type Outcome = Ended;
+    type Secret = Secret;
+    type Facts = Settings;
+
+    fn initial() -> (Self, Phase) {
+        (Self::default(), Phase::Disconnected {})
+    }
+
+    fn step(
+        &mut self,
+        phase: &mut Phase,
+        input: &Input<Self>,
+        context: &mut Context<'_, Self>,
+    ) -> Step {
+        self.here = phase.clone();
+        dispatch::<Self>(phase, self, input, context)
+    }
+
+    fn describe(input: &Input<Self>) -> String {
+        match input {
+            Input::TimerFired => "TimerFired",
+            Input::ActivityLost(_) => "ActivityLost",
+            Input::Held { .. } => "Held",
+            Input::Signal(signal) => match signal {
+                Signal::Connect(_) => "Connect",
+                Signal::Adopt(_) => "Adopt",
+                Signal::Disconnect { .. } => "Disconnect",
+                Signal::RefreshNow { .. } => "RefreshNow",
+                Signal::Rescued(_) => "Rescued",
+                Signal::Reset => "Reset",
+                Signal::ConfigurationChanged => "ConfigurationChanged",
+            },
+            Input::Outcome(outcome) => match outcome {
+                Ended::Refreshed(_) => "Refreshed",
+                Ended::Rejected { .. } => "Rejected",
+                Ended::Misconfigured { .. } => "Misconfigured",
+                Ended::Throttled { .. } => "Throttled",
+                Ended::Unavailable { .. } => "Unavailable",
+                Ended::Unknown { .. } => "Unknown",
+                Ended::NotSent => "NotSent",
+            },
+        }
+        .to_owned()
+    }
+
+    fn subject(id: &WorkflowId) -> (&'static str, String) {
+        let name = id.id().parse::<GrantRef>();
+        (
+            "integration",
+            name.map_or_else(|_| id.id().to_owned(), |g| g.integration().to_string()),
+        )
+    }
+}

@@ -1,0 +1,31 @@
+//! The life of one grant: the machine `ninjaone.credential`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `machine.rs` | the chart, and the answer of each state to each input: read this first |
+//! | `data.rs` | what all states share, and the states |
+//! | `inputs.rs` | signals, outcomes, the one activity, and what may be sealed |
+//! | `grants.rs` | new grants, rotated pairs, rescued pairs: which generation wins |
+//! | `failures.rs` | what follows from each way to fail |
+//! | `timing.rs` | when the next request leaves, as arithmetic |
+//! | `schedule.rs` | the one timer and the several deadlines behind it |
+//! | `events.rs` | what is told to the outside |
+
+mod data;
+mod events;
+mod failures;
+mod grants;
+mod inputs;
+mod machine;
+mod schedule;
+#[cfg(test)]
+mod tests;
+pub mod timing;
+
+pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
+pub use grants::{Adoption, adoption};
+pub use inputs::{Issued, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
+pub use timing::Settings;
+
+/// The name of the machine, as it is stored.
+pub const KIND: &str = "ninjaone.credential";

@@ -1,0 +1,169 @@
+//! The one timer of a grant, and the several deadlines behind it.
+//!
+//! `at` of [`Phase::Scheduled`] is the next attempt. The timer is the earliest of that and of
+//! everything that is to be said meanwhile, so a timer that fires does not mean "attempt".
+
+use evergreen_engine::{Context, Millis};
+
+use super::data::{Credential, Grant, Phase, Purpose, Source};
+use super::events;
+use super::inputs::Refresh;
+use super::timing::{self, Settings};
+
+impl Grant {
+    /// How long the access token lives in all.
+    pub(crate) fn life(&self) -> Option<Millis> {
+        Some(self.expires_at?.saturating_sub(self.obtained_at))
+    }
+
+    /// When its refresh is planned; at once where the expiry is not known.
+    pub(super) fn planned(&self, settings: &Settings) -> Millis {
+        match self.expires_at {
+            Some(at) => timing::refresh_at(
+                self.obtained_at,
+                at,
+                self.expiry_assumed,
+                self.jitter,
+                settings,
+            ),
+            None => self.obtained_at,
+        }
+    }
+
+    fn half_of_the_buffer(&self, settings: &Settings) -> Option<Millis> {
+        let buffer = timing::buffer(self.life()?, self.expiry_assumed, settings);
+        Some(self.expires_at?.saturating_sub(buffer / 2))
+    }
+}
+
+impl Credential {
+    /// Goes to `Scheduled` and sets the timer. A planned refresh keeps the minimum delay.
+    pub(super) fn schedule(
+        &mut self,
+        purpose: Purpose,
+        at: Millis,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        let at = match purpose {
+            Purpose::Refresh => self.paced(at, context.facts),
+            Purpose::Retry | Purpose::Probe => at,
+        };
+        context
+            .effects
+            .note("next_refresh_at", evergreen_engine::time::rfc3339(at));
+        context.effects.note("source", source.as_str());
+        let phase = Phase::Scheduled {
+            purpose,
+            at,
+            source,
+        };
+        context
+            .effects
+            .wake_at(self.next_wake(at, context.now, context.facts));
+        phase
+    }
+
+    /// The planned refresh of the grant as it stands.
+    pub(super) fn schedule_planned(
+        &mut self,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        let at = self.planned_at(context.now, context.facts);
+        events::scheduled(self, at, source, context);
+        self.schedule(Purpose::Refresh, at, source, context)
+    }
+
+    /// When the grant as it stands is to be refreshed.
+    pub(super) fn planned_at(&self, now: Millis, settings: &Settings) -> Millis {
+        let at = self
+            .grant
+            .as_ref()
+            .map_or(now, |grant| grant.planned(settings));
+        self.paced(at, settings)
+    }
+
+    /// Not sooner than the minimum delay after the last success.
+    fn paced(&self, at: Millis, settings: &Settings) -> Millis {
+        let (Some(grant), Some(last)) = (&self.grant, self.last_refresh_at) else {
+            return at;
+        };
+        let life = grant.life().unwrap_or(timing::MIN_DELAY);
+        at.max(last.saturating_add(timing::min_delay(life, settings)))
+    }
+
+    /// The earliest of the attempt and of what is to be said before it.
+    pub(super) fn next_wake(&self, attempt: Millis, now: Millis, settings: &Settings) -> Millis {
+        self.to_be_said(settings)
+            .filter(|at| *at > now)
+            .fold(attempt, Millis::min)
+    }
+
+    fn to_be_said(&self, settings: &Settings) -> impl Iterator<Item = Millis> {
+        let grant = self.grant.as_ref();
+        let slow = grant
+            .filter(|g| self.expiring_told != Some(g.generation))
+            .and_then(|g| g.half_of_the_buffer(settings));
+        let expiry = grant
+            .filter(|_| self.failures.consecutive > 0 && !self.failures.published)
+            .and_then(|g| g.expires_at);
+        [slow, expiry].into_iter().flatten()
+    }
+
+    /// Says what has become due to be said.
+    pub(super) fn say_what_is_due(&mut self, context: &mut Context<'_, Credential>) {
+        let Some(grant) = self.grant.clone() else {
+            return;
+        };
+        let slow = grant
+            .half_of_the_buffer(context.facts)
+            .is_some_and(|at| at <= context.now);
+        if slow && self.expiring_told != Some(grant.generation) {
+            self.expiring_told = Some(grant.generation);
+            events::expiring(self, "access_token", grant.expires_at, context);
+        }
+        let expired = grant.expires_at.is_some_and(|at| at <= context.now);
+        if expired && self.failures.consecutive > 0 && !self.failures.published {
+            events::refresh_failed(self, true, "wait", context);
+        }
+    }
+
+    /// Goes to `Refreshing` and asks for the request.
+    pub(super) fn begin(
+        &mut self,
+        exempt: bool,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Option<Phase> {
+        let grant = self.grant.as_ref()?;
+        context.effects.perform(Refresh {
+            grant: grant.id,
+            generation: grant.generation,
+            instance_url: grant.instance_url.clone(),
+            client_id: grant.client_id.clone(),
+            own_app: grant.own_app,
+            expires_at: grant.expires_at,
+            token_path: grant.token_path,
+            scopes: grant.scopes.clone(),
+            exempt,
+        });
+        self.last_attempt_at = Some(context.now);
+        context.effects.note("generation", grant.generation);
+        Some(Phase::Refreshing {
+            generation: grant.generation,
+            fingerprint: grant.refresh_token,
+            started_at: context.now,
+            source,
+        })
+    }
+
+    /// When the refresh token is assumed to be too old, and is to be told of.
+    pub(super) fn refresh_token_is_old(&self, now: Millis) -> bool {
+        let warn_after = timing::REFRESH_TOKEN_AGE - timing::REFRESH_TOKEN_WARNING;
+        self.grant.as_ref().is_some_and(|grant| {
+            grant.refresh_token.is_some()
+                && grant.refresh_token_at.saturating_add(warn_after) <= now
+        })
+    }
+}

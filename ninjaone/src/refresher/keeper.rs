@@ -1,0 +1,191 @@
+//! The journal around a rotated pair: written between the reply and the commit, removed when the
+//! commit is safe, replayed when that is in doubt.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evergreen_engine::store::Signalled;
+use evergreen_engine::{Delivery, Engine, WorkflowId};
+
+use super::sealing::workflow;
+use crate::journal::{Entry, EntryId, Journal};
+use crate::lifecycle::{Credential, Issued, Rescued, Signal};
+use crate::vault::{FingerprintKey, KeyRing, Place};
+
+/// What a replay of the journal came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Replay {
+    /// Pairs delivered to their workflows, their entries removed.
+    pub delivered: usize,
+    /// Entries that stay: their workflow does not exist.
+    pub without_workflow: usize,
+    /// Entries that stay: no key of the ring opens them.
+    pub undecryptable: usize,
+    /// Entries that stay: the store did not answer, or did not confirm.
+    pub unconfirmed: usize,
+}
+
+/// Keeps rotated pairs on disk. Without a journal directory it keeps them in memory only, which is
+/// for demonstrations.
+pub struct Keeper {
+    ring: Arc<KeyRing>,
+    fingerprints: Arc<FingerprintKey>,
+    journal: Option<Journal>,
+    /// Entries whose commit is being tried right now by this process: not to be replayed.
+    under_way: Mutex<HashSet<EntryId>>,
+}
+
+impl Keeper {
+    /// Around an opened journal.
+    #[must_use]
+    pub fn new(
+        ring: Arc<KeyRing>,
+        fingerprints: Arc<FingerprintKey>,
+        journal: Option<Journal>,
+    ) -> Self {
+        Self {
+            ring,
+            fingerprints,
+            journal,
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// The journal, if there is one.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// Writes a pair down before it is committed. `None` if it could not be: the commit goes on all
+    /// the same, since the intent has just proved the store.
+    pub(super) async fn put(
+        &self,
+        id: &WorkflowId,
+        claim: &str,
+        issued: &Issued,
+    ) -> Option<EntryId> {
+        let journal = self.journal.as_ref()?;
+        let place = Place::Journal {
+            workflow: workflow(id),
+            grant: issued.grant,
+            base_generation: issued.base_generation,
+        };
+        let entry = Entry {
+            id: EntryId::random(),
+            kind: id.kind().to_owned(),
+            workflow: id.id().to_owned(),
+            grant: issued.grant,
+            base_generation: issued.base_generation,
+            claim: claim.to_owned(),
+            commit: None,
+            written_at_ms: issued.obtained_at,
+            expires_at_ms: issued.expires_at,
+            stamp: journal.newest_stamp(),
+            sealed: self.ring.seal_pair(&place, &issued.pair),
+        };
+        let entry_id = entry.id;
+        self.lock().insert(entry_id);
+        match journal.put(entry).await {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.lock().remove(&entry_id);
+                tracing::error!(workflow = %id, %error, "a rotated pair could not be written to the journal; it is committed without");
+                None
+            }
+        }
+    }
+
+    /// The pair is safe in the store.
+    pub(super) async fn settled(&self, entry: EntryId) {
+        self.lock().remove(&entry);
+        self.forget(entry).await;
+    }
+
+    async fn forget(&self, entry: EntryId) {
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.remove(entry).await
+        {
+            // It is replayed some day, and found to be known.
+            tracing::warn!(%entry, %error, "an entry could not be taken out of the journal");
+        }
+    }
+
+    /// Delivers every entry that no turn of this process is about to commit.
+    pub async fn replay(&self, engine: &Engine) -> Replay {
+        let mut replay = Replay::default();
+        let Some(journal) = &self.journal else {
+            return replay;
+        };
+        for entry in journal.entries() {
+            if self.lock().contains(&entry.id) {
+                continue;
+            }
+            match self.deliver(engine, &entry).await {
+                Delivered::Safe => {
+                    replay.delivered += 1;
+                    self.forget(entry.id).await;
+                }
+                Delivered::NoWorkflow => replay.without_workflow += 1,
+                Delivered::Undecryptable => replay.undecryptable += 1,
+                Delivered::Unconfirmed => replay.unconfirmed += 1,
+            }
+        }
+        if replay != Replay::default() {
+            tracing::info!(?replay, "the journal was replayed");
+        }
+        replay
+    }
+
+    async fn deliver(&self, engine: &Engine, entry: &Entry) -> Delivered {
+        let Ok(pair) = self.ring.open_pair(&entry.place(), &entry.sealed) else {
+            return Delivered::Undecryptable;
+        };
+        let Ok(id) = WorkflowId::new(&entry.kind, &entry.workflow) else {
+            return Delivered::NoWorkflow;
+        };
+        let place = Place::Signal {
+            workflow: workflow(&id),
+            grant: entry.grant,
+        };
+        let rescued = Rescued {
+            grant: entry.grant,
+            base_generation: entry.base_generation,
+            refresh_token: pair
+                .refresh_token
+                .as_ref()
+                .map(|t| self.fingerprints.fingerprint(t)),
+            pair: self.ring.seal_pair(&place, &pair),
+            obtained_at: entry.written_at_ms,
+            expires_at: entry.expires_at_ms,
+        };
+        let delivery = Delivery {
+            ends_claim: Some(entry.claim.clone()),
+            durable: true,
+            ..Delivery::default()
+        };
+        match engine
+            .signal::<Credential>(&id, &Signal::Rescued(rescued), delivery)
+            .await
+        {
+            Ok(Signalled::Queued {
+                confirmed: true, ..
+            }) => Delivered::Safe,
+            Ok(Signalled::Unknown) => Delivered::NoWorkflow,
+            Ok(Signalled::Queued { .. } | Signalled::Full) | Err(_) => Delivered::Unconfirmed,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<EntryId>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Delivered {
+    Safe,
+    NoWorkflow,
+    Undecryptable,
+    Unconfirmed,
+}

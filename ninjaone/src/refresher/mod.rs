@@ -1,0 +1,111 @@
+//! The impure edge of a grant's machine: one token request, what it brings, and how that is kept safe.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `perform.rs` | the request: what is opened for it, what its answer means |
+//! | `sealing.rs` | sealing what the machine asks to have sealed |
+//! | `keeper.rs` | the journal around a rotated pair, and its replay |
+//! | `gate.rs` | being polite to a host |
+
+mod gate;
+mod keeper;
+mod perform;
+mod sealing;
+
+use std::sync::{Arc, OnceLock};
+
+use evergreen_engine::{Activities, Admission, Call, Engine, SealError, WorkflowId};
+use evergreen_engine::{Millis, record::SealedBlobs};
+
+use crate::lifecycle::{Credential, Outcome, Refresh, Secret, Settings, Signal};
+use crate::provider::{ClientApp, HostPolicy, TokenEndpoint};
+use crate::telemetry::Telemetry;
+use crate::vault::{FingerprintKey, KeyRing};
+
+pub use self::gate::Gate;
+pub use self::keeper::{Keeper, Replay};
+pub(crate) use self::sealing::{stored_pair, workflow};
+
+/// What a refresh needs of its process. Cheap to clone.
+#[derive(Clone)]
+pub struct Refresher(pub(crate) Arc<Parts>);
+
+impl std::ops::Deref for Refresher {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts that all clones of a [`Refresher`] share.
+pub struct Parts {
+    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) fingerprints: Arc<FingerprintKey>,
+    pub(crate) endpoint: TokenEndpoint,
+    pub(crate) policy: HostPolicy,
+    pub(crate) client: Option<ClientApp>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) gate: Gate,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Set once the engine is there: late pairs are delivered through it.
+    pub(crate) engine: OnceLock<Engine>,
+}
+
+#[async_trait::async_trait]
+impl Activities<Credential> for Refresher {
+    fn facts(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
+    }
+
+    fn seal(
+        &self,
+        id: &WorkflowId,
+        secret: &Secret,
+        blobs: &SealedBlobs,
+    ) -> Result<String, SealError> {
+        sealing::seal(&self.ring, id, secret, blobs)
+    }
+
+    async fn admit(&self, _id: &WorkflowId, activity: &Refresh, now: Millis) -> Admission {
+        match self.gate.paused_until(&activity.instance_url, now) {
+            Some(until) => Admission::Held { until },
+            None => Admission::Go,
+        }
+    }
+
+    async fn perform(&self, call: Call<'_, Credential>) -> Outcome {
+        let outcome = perform::perform(self, &call).await;
+        self.telemetry.outcome(perform::word(&outcome));
+        outcome
+    }
+
+    fn not_sent(&self, _activity: &Refresh) -> Outcome {
+        Outcome::NotSent
+    }
+
+    fn unknown(&self, _activity: &Refresh) -> Outcome {
+        Outcome::Unknown {
+            detail: perform::words("the request ended without an answer"),
+        }
+    }
+
+    fn redeliver(&self, id: &WorkflowId, outcome: &Outcome) -> Option<Signal> {
+        match outcome {
+            // Only what the provider issued; a verdict that came too late is nobody's any more.
+            Outcome::Refreshed(issued) => {
+                Some(Signal::Rescued(sealing::rescued(&self.ring, id, issued)))
+            }
+            _ => None,
+        }
+    }
+
+    async fn settled(&self, _id: &WorkflowId, outcome: &Outcome) {
+        if let Outcome::Refreshed(issued) = outcome
+            && let Some(entry) = issued.entry
+        {
+            self.keeper.settled(entry).await;
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! One token request: what is opened for it, what its answer means for the machine.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use evergreen_engine::{Call, Delivery, Millis, WorkflowId};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Refresher;
+use super::sealing::{blob, rescued, workflow};
+use crate::integration::{GrantKind, GrantRef};
+use crate::lifecycle::{Credential, Issued, Outcome, Refresh, Signal};
+use crate::provider::{
+    Answer, Attention, ClientApp, Detail, InstanceUrl, Reason, Reply, TokenCall, TokenRequest,
+};
+use crate::vault::{Pair, Place};
+
+/// A deadline that leaves this much for the request after waiting for a place at the gate.
+const REQUEST_MIN: Duration = Duration::from_secs(4);
+
+/// The word for an outcome in the metric.
+pub(super) fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Refreshed(_) => "refreshed",
+        Outcome::Rejected { .. } => "rejected",
+        Outcome::Misconfigured { .. } => "misconfigured",
+        Outcome::Throttled { .. } => "throttled",
+        Outcome::Unavailable {
+            unclassified: true, ..
+        } => "unclassified",
+        Outcome::Unavailable { .. } => "unavailable",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::NotSent => "not_sent",
+    }
+}
+
+/// A detail of our own words.
+pub(super) fn words(text: &str) -> Detail {
+    Detail {
+        description: Some(text.to_owned()),
+        ..Detail::default()
+    }
+}
+
+/// What a request is made of.
+struct Prepared {
+    instance: InstanceUrl,
+    app: ClientApp,
+    request: TokenRequest,
+    /// The pair that is there, for what the answer does not bring.
+    old: Option<Pair>,
+}
+
+/// Sends the request that the machine asked for.
+pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) -> Outcome {
+    let prepared = match prepare(refresher, call) {
+        Ok(prepared) => prepared,
+        Err(outcome) => return outcome,
+    };
+    let host = prepared.instance.as_str().to_owned();
+    let Some(latest) = call.deadline.checked_sub(REQUEST_MIN) else {
+        return Outcome::NotSent;
+    };
+    let Some(slot) = refresher.gate.enter(&host, latest).await else {
+        return Outcome::NotSent;
+    };
+    let trust = call.trust;
+    let mut request = TokenCall::new(
+        prepared.instance,
+        prepared.app,
+        prepared.request,
+        call.deadline,
+    );
+    request.known_path = call.activity.token_path;
+    request.may_send = Some(Arc::new(move || trust.holds()));
+    let clock = Clocks::now(call.now);
+    let sent = refresher.endpoint.send_detachable(request).await;
+    drop(slot);
+    if let Some(late) = sent.late {
+        let waiting = Late {
+            id: call.id.clone(),
+            claim: call.claim.to_owned(),
+            activity: call.activity.clone(),
+            old: prepared.old.clone(),
+            clock,
+        };
+        read_on(refresher, waiting, late);
+    }
+    judge(
+        refresher,
+        call.id,
+        call.claim,
+        call.activity,
+        prepared.old,
+        &clock,
+        sent.reply,
+    )
+    .await
+}
+
+/// Opens what is needed; what cannot be opened is an outcome of its own.
+fn prepare(refresher: &Refresher, call: &Call<'_, Credential>) -> Result<Prepared, Outcome> {
+    let Refresh {
+        grant,
+        generation,
+        instance_url,
+        own_app,
+        scopes,
+        ..
+    } = call.activity;
+    let misconfigured = |attention, detail| Outcome::Misconfigured { attention, detail };
+    let undecryptable = |what: &str, why: &dyn std::fmt::Display| {
+        misconfigured(Attention::Undecryptable, words(&format!("{what}: {why}")))
+    };
+    let instance = InstanceUrl::parse(instance_url, &refresher.policy)
+        .map_err(|why| misconfigured(Attention::WrongEndpoint, words(&why.to_string())))?;
+    let workflow = workflow(call.id);
+    let app = if *own_app {
+        let place = Place::Client {
+            workflow,
+            grant: *grant,
+        };
+        let opened = blob(call.sealed, "app").and_then(|app| refresher.ring.open_app(&place, &app));
+        let app = opened.map_err(|why| undecryptable("the client app's credentials", &why))?;
+        ClientApp {
+            client_id: app.client_id,
+            client_secret: app.client_secret,
+        }
+    } else {
+        refresher.client.clone().ok_or_else(|| {
+            let why = "no client app is configured: set EVERGREEN_NINJAONE_CLIENT_ID";
+            misconfigured(Attention::NoClient, words(why))
+        })?
+    };
+    let minted = call
+        .id
+        .id()
+        .parse::<GrantRef>()
+        .is_ok_and(|g| g.kind() == GrantKind::Client);
+    let place = Place::Stored {
+        workflow,
+        grant: *grant,
+        generation: *generation,
+    };
+    let missing = || Outcome::Rejected {
+        reason: Reason::MissingCredentials,
+        detail: words("no refresh token is stored"),
+    };
+    let old = match call.sealed.get("pair") {
+        None => None,
+        Some(_) => Some(
+            blob(call.sealed, "pair")
+                .and_then(|pair| refresher.ring.open_pair(&place, &pair))
+                .map_err(|why| undecryptable("the stored tokens", &why))?,
+        ),
+    };
+    let request = if minted {
+        TokenRequest::ClientCredentials {
+            scope: scopes.clone(),
+        }
+    } else {
+        let token = old.as_ref().and_then(|pair| pair.refresh_token.clone());
+        TokenRequest::Refresh {
+            refresh_token: token.ok_or_else(missing)?,
+        }
+    };
+    Ok(Prepared {
+        instance,
+        app,
+        request,
+        old,
+    })
+}
+
+/// Two clocks read at once, to tell the store's time of what our clock has stamped.
+#[derive(Clone, Copy)]
+struct Clocks {
+    store: Millis,
+    wall: Millis,
+}
+
+impl Clocks {
+    fn now(store: Millis) -> Self {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            store,
+            wall: Millis::try_from(wall.as_millis()).unwrap_or(store),
+        }
+    }
+
+    fn store_time(self, wall: Millis) -> Millis {
+        self.store.saturating_add(wall).saturating_sub(self.wall)
+    }
+}
+
+/// What an answer means for the machine. A pair is in the journal when this returns.
+async fn judge(
+    refresher: &Refresher,
+    id: &WorkflowId,
+    claim: &str,
+    activity: &Refresh,
+    old: Option<Pair>,
+    clock: &Clocks,
+    reply: Reply,
+) -> Outcome {
+    let Reply {
+        answer,
+        detail,
+        sent_at_ms,
+        path,
+        skew_ms,
+        ..
+    } = reply;
+    #[expect(clippy::cast_precision_loss)]
+    if let Some(skew) = skew_ms {
+        refresher
+            .telemetry
+            .clock_skew("provider", skew as f64 / 1_000.0);
+    }
+    let host = &activity.instance_url;
+    if !matches!(answer, Answer::Throttled { .. }) {
+        refresher.gate.calm(host);
+    }
+    let sent_at = clock.store_time(sent_at_ms);
+    let (access, refresh, mut issued) = match answer {
+        Answer::Granted(granted) => {
+            let life = granted.life_s.saturating_mul(1_000);
+            let fresh = granted.access_token.is_some();
+            let warning = granted
+                .warnings
+                .first()
+                .and_then(|w| serde_json::to_value(w).ok()?.as_str().map(str::to_owned));
+            let reduced = match (&activity.scopes, &granted.scope) {
+                (Some(asked), Some(given)) => crate::provider::scope_reduced(asked, given),
+                _ => false,
+            };
+            let issued = Partly {
+                expires_at: fresh.then(|| sent_at.saturating_add(life)),
+                expiry_assumed: granted.expiry_assumed,
+                scopes: granted.scope,
+                bearer: granted.token_type_ok,
+                warning: warning.or_else(|| reduced.then(|| "scope_reduced".to_owned())),
+            };
+            (granted.access_token, granted.refresh_token, issued)
+        }
+        Answer::Unknown {
+            salvaged: Some(token),
+            ..
+        } => (None, Some(token), Partly::default()),
+        Answer::Unknown { .. } => return Outcome::Unknown { detail },
+        Answer::Rejected { reason } => return Outcome::Rejected { reason, detail },
+        Answer::Misconfigured { attention } => {
+            return Outcome::Misconfigured { attention, detail };
+        }
+        Answer::Throttled { pause, asked } => {
+            let now = Clocks::now(0).wall;
+            let until = refresher
+                .gate
+                .pause(host, clock.store_time(now), pause, asked);
+            return Outcome::Throttled { until, detail };
+        }
+        Answer::Unavailable { tls, .. } => {
+            return Outcome::Unavailable {
+                detail,
+                tls,
+                unclassified: false,
+            };
+        }
+        Answer::Unclassified => {
+            return Outcome::Unavailable {
+                detail,
+                tls: false,
+                unclassified: true,
+            };
+        }
+    };
+    let minted = id
+        .id()
+        .parse::<GrantRef>()
+        .is_ok_and(|g| g.kind() == GrantKind::Client);
+    let (old_access, old_refresh) = match old {
+        Some(pair) => (Some(pair.access_token), pair.refresh_token),
+        None => (None, None),
+    };
+    let refresh_token = if minted {
+        None
+    } else {
+        refresh.or(old_refresh)
+    };
+    let Some(access_token) = access.or(old_access) else {
+        return Outcome::Unknown { detail };
+    };
+    if access_token.expose_secret().is_empty() {
+        issued.bearer = false;
+    }
+    let fingerprint = |token: &SecretString| refresher.fingerprints.fingerprint(token);
+    let mut issued = Issued {
+        grant: activity.grant,
+        base_generation: activity.generation,
+        refresh_token: refresh_token.as_ref().map(fingerprint),
+        pair: Pair {
+            access_token,
+            refresh_token,
+        },
+        obtained_at: sent_at,
+        expires_at: issued.expires_at,
+        expiry_assumed: issued.expiry_assumed,
+        scopes: issued.scopes,
+        bearer: issued.bearer,
+        token_path: path,
+        warning: issued.warning,
+        detail,
+        entry: None,
+    };
+    issued.entry = refresher.keeper.put(id, claim, &issued).await;
+    Outcome::Refreshed(Box::new(issued))
+}
+
+/// What a success says beside the tokens.
+#[derive(Default)]
+struct Partly {
+    expires_at: Option<Millis>,
+    expiry_assumed: bool,
+    scopes: Option<String>,
+    bearer: bool,
+    warning: Option<String>,
+}
+
+/// What a reply past its deadline needs to be of use.
+struct Late {
+    id: WorkflowId,
+    claim: String,
+    activity: Refresh,
+    old: Option<Pair>,
+    clock: Clocks,
+}
+
+/// Goes on reading after the deadline: a pair that still comes is journalled and delivered.
+fn read_on(refresher: &Refresher, late: Late, reply: tokio::task::JoinHandle<Option<Reply>>) {
+    let Some(engine) = refresher.engine.get().cloned() else {
+        return;
+    };
+    let worker = refresher.clone();
+    engine.turns().clone().spawn(async move {
+        let Ok(Some(reply)) = reply.await else { return };
+        let Late {
+            id,
+            claim,
+            activity,
+            old,
+            clock,
+        } = late;
+        let outcome = judge(&worker, &id, &claim, &activity, old, &clock, reply).await;
+        let Outcome::Refreshed(issued) = outcome else {
+            return;
+        };
+        tracing::warn!(workflow = %id, "a pair came after the deadline; it is delivered");
+        let signal = Signal::Rescued(rescued(&worker.ring, &id, &issued));
+        let delivery = Delivery {
+            durable: true,
+            ..Delivery::default()
+        };
+        let told = engine.signal::<Credential>(&id, &signal, delivery).await;
+        if let (
+            Ok(evergreen_engine::store::Signalled::Queued {
+                confirmed: true, ..
+            }),
+            Some(entry),
+        ) = (told, issued.entry)
+        {
+            worker.keeper.settled(entry).await;
+        }
+    });
+}

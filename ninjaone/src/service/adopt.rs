@@ -1,0 +1,367 @@
+//! Tokens from outside, and client grants.
+
+use evergreen_engine::store::Signalled;
+use evergreen_engine::{Delivery, Millis};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::find::{Found, workflow_id};
+use super::{App, ServiceError, StatusView};
+use crate::import::{Candidate, ExpiresAt};
+use crate::integration::{GrantKind, GrantRef, IntegrationId};
+use crate::lifecycle::{Adoption, Credential, NewGrant, Phase, Signal, Source, adoption};
+use crate::provider::{InstanceUrl, TokenPath};
+use crate::refresher::workflow;
+use crate::vault::{AppCredentials, GrantId, Pair, Place};
+
+/// Tokens from outside.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// For which grant.
+    pub grant: GrantRef,
+    /// The access token, if it is known.
+    pub access_token: Option<SecretString>,
+    /// The refresh token, if there is one.
+    pub refresh_token: Option<SecretString>,
+    /// When the access token expires; absent if unknown: then it is refreshed at once.
+    pub expires_at: Option<Millis>,
+    /// The instance, in any of the spellings that people keep.
+    pub instance_url: Option<String>,
+    /// The client app, where it is not the fleet's.
+    pub client_id: Option<String>,
+    /// Its secret.
+    pub client_secret: Option<SecretString>,
+    /// The scopes, where known.
+    pub scopes: Option<String>,
+    /// They come from software that uses the token path without `/ws`.
+    pub legacy_token_path: bool,
+}
+
+impl From<Candidate> for Offer {
+    fn from(candidate: Candidate) -> Self {
+        Self {
+            grant: candidate.grant,
+            access_token: candidate.access_token,
+            refresh_token: candidate.refresh_token,
+            expires_at: match candidate.expires_at {
+                ExpiresAt::Known(ms) => Millis::try_from(ms).ok(),
+                ExpiresAt::Unknown => None,
+            },
+            instance_url: candidate.instance_url,
+            client_id: candidate.client_id,
+            client_secret: candidate.client_secret,
+            scopes: candidate.scope,
+            legacy_token_path: candidate.token_path_hint.is_some(),
+        }
+    }
+}
+
+/// How to adopt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AdoptOptions {
+    /// Take the tokens whatever is stored, unless they are spent.
+    pub replace: bool,
+    /// Tell, and change nothing.
+    pub dry_run: bool,
+}
+
+/// What became of an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adopted {
+    /// It is stored.
+    Adopted,
+    /// It was stored already, or what is stored works.
+    Unchanged,
+    /// It was not taken.
+    Refused {
+        /// What is wrong.
+        field: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A client grant to be made.
+#[derive(Debug, Clone)]
+pub struct ClientConnect {
+    /// For which integration.
+    pub integration: IntegrationId,
+    /// Where the tenant lives.
+    pub instance_url: InstanceUrl,
+    /// The client app, where it is not the fleet's.
+    pub client_id: Option<String>,
+    /// Its secret.
+    pub client_secret: Option<SecretString>,
+    /// Scopes separated by spaces; all of the app's where absent.
+    pub scopes: Option<String>,
+}
+
+fn refused(field: &'static str, reason: impl Into<String>) -> Adopted {
+    Adopted::Refused {
+        field,
+        reason: reason.into(),
+    }
+}
+
+/// The app that a grant was made with, and whether it is another than the fleet's.
+pub(super) struct WhichApp {
+    pub(super) client_id: String,
+    pub(super) own: Option<AppCredentials>,
+}
+
+impl App {
+    /// Takes tokens from outside, if they are better than what is stored.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn adopt(&self, offer: Offer, how: AdoptOptions) -> Result<Adopted, ServiceError> {
+        let Some(instance) = &offer.instance_url else {
+            return Ok(refused(
+                "instance_url",
+                "missing: which NinjaOne host do the tokens belong to?",
+            ));
+        };
+        let instance = match InstanceUrl::parse(instance, self.host_policy()) {
+            Ok(instance) => instance,
+            Err(error) => return Ok(refused("instance_url", error.to_string())),
+        };
+        let Some(app) = self.which_app(offer.client_id.clone(), offer.client_secret.clone()) else {
+            let why = "missing: name the client app, or configure the fleet's";
+            return Ok(refused("client_id", why));
+        };
+        let minted = offer.grant.kind() == GrantKind::Client;
+        let empty = |token: &Option<SecretString>| {
+            token
+                .as_ref()
+                .is_none_or(|token| token.expose_secret().is_empty())
+        };
+        if !minted && empty(&offer.refresh_token) && empty(&offer.access_token) {
+            return Ok(refused(
+                "access_token",
+                "missing, and so is refresh_token: nothing to adopt",
+            ));
+        }
+        let grant = offer.grant.clone();
+        let now = self.store().now().await?;
+        let refresh_token = offer.refresh_token.clone().filter(|_| !minted);
+        let fingerprint = refresh_token
+            .as_ref()
+            .map(|t| self.0.refresher.fingerprints.fingerprint(t));
+        let before = self.find(&grant, false).await?;
+        let verdict = match &before {
+            None => Adoption::Adopted,
+            Some(found) => {
+                let (credential, phase) = found.machine()?;
+                adoption(credential, phase, fingerprint.as_ref())
+            }
+        };
+        let replaces = how.replace
+            && matches!(
+                verdict,
+                Adoption::Unchanged | Adoption::Disconnected | Adoption::Healthy
+            );
+        if verdict != Adoption::Adopted && !replaces {
+            return Ok(told(verdict));
+        }
+        if how.dry_run {
+            return Ok(Adopted::Adopted);
+        }
+        let id = GrantId::random();
+        let bearer = !empty(&offer.access_token);
+        let pair = Pair {
+            access_token: offer.access_token.unwrap_or_default(),
+            refresh_token,
+        };
+        let new = self.new_grant(
+            &grant,
+            id,
+            instance,
+            &app,
+            &pair,
+            now,
+            offer.expires_at.filter(|_| bearer),
+            Source::Import,
+        )?;
+        let new = NewGrant {
+            scopes: offer.scopes,
+            bearer,
+            token_path: offer.legacy_token_path.then_some(TokenPath::Plain),
+            ..new
+        };
+        let signal = if replaces {
+            Signal::Connect(new)
+        } else {
+            Signal::Adopt(new)
+        };
+        let found = self.deliver_grant(&grant, signal, replaces).await?;
+        let (credential, phase) = found.machine()?;
+        if credential
+            .grant
+            .as_ref()
+            .is_some_and(|stored| stored.id == id)
+        {
+            return Ok(Adopted::Adopted);
+        }
+        // Somebody was faster, or it waits behind a turn under way.
+        Ok(match adoption(credential, phase, fingerprint.as_ref()) {
+            Adoption::Adopted => refused("grant", "it is busy; import it again"),
+            verdict => told(verdict),
+        })
+    }
+
+    /// Makes a client grant; its first token is minted at once.
+    ///
+    /// # Errors
+    /// No client app is known, or the store does not answer. What the provider said is in the status.
+    pub async fn connect_client(&self, ask: ClientConnect) -> Result<StatusView, ServiceError> {
+        let app = self
+            .which_app(ask.client_id, ask.client_secret)
+            .ok_or_else(|| ServiceError::Invalid {
+                field: "client_id".to_owned(),
+                rule: "needed, since the fleet has no client app of its own".to_owned(),
+            })?;
+        let grant = ask.integration.grant(GrantKind::Client);
+        let now = self.store().now().await?;
+        let pair = Pair {
+            access_token: SecretString::default(),
+            refresh_token: None,
+        };
+        let new = NewGrant {
+            scopes: ask.scopes,
+            bearer: false,
+            ..self.new_grant(
+                &grant,
+                GrantId::random(),
+                ask.instance_url,
+                &app,
+                &pair,
+                now,
+                None,
+                Source::OauthConnected,
+            )?
+        };
+        let found = self
+            .deliver_grant(&grant, Signal::Connect(new), true)
+            .await?;
+        Ok(found.shown())
+    }
+
+    /// The app of a grant: the named one, else the fleet's.
+    pub(super) fn which_app(
+        &self,
+        client_id: Option<String>,
+        client_secret: Option<SecretString>,
+    ) -> Option<WhichApp> {
+        let fleet = self.0.refresher.client.as_ref();
+        let named = client_id.filter(|id| !id.trim().is_empty());
+        match (named, fleet) {
+            (Some(id), Some(fleet)) if id == fleet.client_id => Some(WhichApp {
+                client_id: id,
+                own: None,
+            }),
+            (Some(id), _) => {
+                let own = AppCredentials {
+                    client_id: id.clone(),
+                    client_secret,
+                };
+                Some(WhichApp {
+                    client_id: id,
+                    own: Some(own),
+                })
+            }
+            (None, Some(fleet)) => Some(WhichApp {
+                client_id: fleet.client_id.clone(),
+                own: None,
+            }),
+            (None, None) => None,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments)]
+    pub(super) fn new_grant(
+        &self,
+        grant: &GrantRef,
+        id: GrantId,
+        instance: InstanceUrl,
+        app: &WhichApp,
+        pair: &Pair,
+        obtained_at: Millis,
+        expires_at: Option<Millis>,
+        source: Source,
+    ) -> Result<NewGrant, ServiceError> {
+        let workflow_id = workflow_id(grant)?;
+        let place = Place::Signal {
+            workflow: workflow(&workflow_id),
+            grant: id,
+        };
+        let refresher = &self.0.refresher;
+        Ok(NewGrant {
+            grant: id,
+            instance_url: instance.to_string(),
+            client_id: app.client_id.clone(),
+            pair: refresher.ring.seal_pair(&place, pair),
+            app: app
+                .own
+                .as_ref()
+                .map(|own| refresher.ring.seal_app(&place, own)),
+            refresh_token: pair
+                .refresh_token
+                .as_ref()
+                .map(|token| refresher.fingerprints.fingerprint(token)),
+            obtained_at,
+            expires_at,
+            expiry_assumed: false,
+            scopes: None,
+            bearer: true,
+            token_path: None,
+            source,
+        })
+    }
+
+    /// Delivers a new grant and waits for the commit that takes it, or does not.
+    pub(super) async fn deliver_grant(
+        &self,
+        grant: &GrantRef,
+        signal: Signal,
+        preemptive: bool,
+    ) -> Result<Found, ServiceError> {
+        let id = workflow_id(grant)?;
+        let delivery = Delivery {
+            preemptive,
+            create: true,
+            durable: true,
+            ..Delivery::default()
+        };
+        match self
+            .engine()
+            .signal::<Credential>(&id, &signal, delivery)
+            .await?
+        {
+            Signalled::Queued { .. } => {}
+            Signalled::Unknown | Signalled::Full => {
+                return Err(ServiceError::TryLater {
+                    integration: grant.to_string(),
+                    why: "too many wishes wait already".to_owned(),
+                    after_s: 2,
+                });
+            }
+        }
+        let taken = |found: &Found| {
+            let reading = &found.view.reading;
+            reading.inbox_len == 0
+                && !reading.record.barrier
+                && !matches!(found.view.machine, Ok((_, Phase::Refreshing { .. })))
+        };
+        self.drive_until(grant, preemptive, taken).await
+    }
+}
+
+fn told(verdict: Adoption) -> Adopted {
+    match verdict {
+        Adoption::Adopted => Adopted::Adopted,
+        Adoption::Unchanged | Adoption::Healthy => Adopted::Unchanged,
+        Adoption::Spent => refused("refresh_token", "spent: Evergreen has rotated it since"),
+        Adoption::Disconnected => {
+            refused("grant", "disconnected by a person; --replace connects it")
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! A person's consent: from the ticket over NinjaOne's page to the callback (RFC 6749 section 4.1,
+//! RFC 7636, RFC 9700).
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::find::Found;
+use super::{App, SCOPES, ServiceError, StatusView};
+use crate::integration::{GrantKind, IntegrationId};
+use crate::lifecycle::{NewGrant, Phase, Signal, Source};
+use crate::provider::{
+    Answer, AuthorizeRequest, ClientApp, InstanceUrl, TokenCall, TokenPath, TokenRequest,
+    authorize_url,
+};
+use crate::vault::{GrantId, Pair, Place, apikey};
+
+/// How long a consent may take.
+const LIFE: Duration = Duration::from_secs(600);
+/// How long the exchange of a code may take.
+const EXCHANGE: Duration = Duration::from_secs(15);
+
+/// A consent to begin.
+#[derive(Debug, Clone)]
+pub struct ConsentAsk {
+    /// For which integration.
+    pub integration: IntegrationId,
+    /// Where the tenant lives.
+    pub instance_url: InstanceUrl,
+    /// What ties it to the browser: random, and kept in its cookie.
+    pub binding: String,
+}
+
+/// A consent that has begun.
+#[derive(Debug, Clone)]
+pub struct ConsentStart {
+    /// Where the browser goes.
+    pub authorize_url: String,
+}
+
+/// What the browser brings back.
+#[derive(Debug, Clone, Default)]
+pub struct Callback {
+    /// Ours.
+    pub state: Option<String>,
+    /// To be exchanged, once.
+    pub code: Option<SecretString>,
+    /// The provider's error code.
+    pub error: Option<String>,
+    /// Its words.
+    pub error_description: Option<String>,
+    /// Who says so (RFC 9207).
+    pub iss: Option<String>,
+}
+
+/// A consent that led to a grant.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// The integration.
+    pub integration: IntegrationId,
+    /// As it stands after the commit.
+    pub status: StatusView,
+}
+
+/// Why a consent led to nothing, in words for the page. What was stored before is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsentError {
+    /// No consent of ours, or not of this browser, or not any more.
+    #[error(
+        "This consent is not known here. It may have been used already, be older than ten minutes, \
+         or have been begun in another browser. Start the connection again."
+    )]
+    NotOurs,
+    /// The person said no.
+    #[error("The consent was refused on NinjaOne's page. Nothing was changed.")]
+    Denied,
+    /// The redirect URI is not the registered one.
+    #[error(
+        "NinjaOne does not accept the redirect URI. Register exactly {redirect_uri} with the client \
+         app; a change takes up to an hour to be seen."
+    )]
+    RedirectUri {
+        /// What must be registered.
+        redirect_uri: String,
+    },
+    /// The provider said something else.
+    #[error("NinjaOne answered with an error: {0}. Nothing was changed.")]
+    Provider(String),
+    /// The grant cannot be refreshed.
+    #[error(
+        "NinjaOne gave no refresh token, so the working connection was kept. Two things bring one: the \
+         grant type `Refresh Token` ticked on the client app, and the scope `offline_access`."
+    )]
+    NoRefreshToken,
+    /// The service could not do its part.
+    #[error("{0}")]
+    Service(#[from] ServiceError),
+}
+
+impl ConsentError {
+    /// The HTTP status of the page.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotOurs | Self::Denied | Self::RedirectUri { .. } => 400,
+            Self::Provider(_) => 502,
+            Self::NoRefreshToken => 409,
+            Self::Service(error) => error.status(),
+        }
+    }
+}
+
+/// What is kept, sealed, while the person is on the provider's page.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    tenant: String,
+    integration: String,
+    instance_url: String,
+    verifier: String,
+    binding: String,
+    redirect_uri: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ticket {
+    tenant: String,
+    integration: String,
+    instance_url: String,
+}
+
+fn hash(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+fn random_text() -> String {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+impl App {
+    /// A ticket lets a browser begin one consent, without an API key in its address bar.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn issue_ticket(
+        &self,
+        integration: &IntegrationId,
+        instance: &InstanceUrl,
+    ) -> Result<String, ServiceError> {
+        let ticket = random_text();
+        let held = Ticket {
+            tenant: integration.tenant().to_owned(),
+            integration: integration.integration().to_owned(),
+            instance_url: instance.to_string(),
+        };
+        let text = serde_json::to_string(&held).map_err(|error| internal("a ticket", &error))?;
+        self.store()
+            .slip_put(&format!("ticket:{}", hash(&ticket)), &text, LIFE)
+            .await?;
+        Ok(ticket)
+    }
+
+    /// Redeems a ticket, once.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn take_ticket(
+        &self,
+        ticket: &str,
+    ) -> Result<Option<(IntegrationId, InstanceUrl)>, ServiceError> {
+        let held = self
+            .store()
+            .slip_take(&format!("ticket:{}", hash(ticket)))
+            .await?;
+        let Some(held) = held.and_then(|text| serde_json::from_str::<Ticket>(&text).ok()) else {
+            return Ok(None);
+        };
+        let integration = IntegrationId::new(&held.tenant, &held.integration)?;
+        Ok(Some((
+            integration,
+            InstanceUrl::parse(&held.instance_url, self.host_policy())?,
+        )))
+    }
+
+    /// Begins a consent: state and verifier are fresh, kept sealed for ten minutes, and used once.
+    ///
+    /// # Errors
+    /// No client app is configured, or the store does not answer.
+    pub async fn begin_consent(&self, ask: ConsentAsk) -> Result<ConsentStart, ServiceError> {
+        let client = self.client_for_consent()?;
+        self.host_policy().admit(&ask.instance_url)?;
+        let (state, verifier) = (random_text(), random_text());
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
+        let pending = Pending {
+            tenant: ask.integration.tenant().to_owned(),
+            integration: ask.integration.integration().to_owned(),
+            instance_url: ask.instance_url.to_string(),
+            verifier,
+            binding: hash(&ask.binding),
+            redirect_uri: self.0.redirect_uri.clone(),
+        };
+        let state_hash = hash(&state);
+        let text = serde_json::to_vec(&pending).map_err(|error| internal("a consent", &error))?;
+        let place = Place::Consent {
+            state_hash: &state_hash,
+        };
+        let sealed = self.0.refresher.ring.seal(&place, &text).to_string();
+        self.store()
+            .slip_put(&format!("consent:{state_hash}"), &sealed, LIFE)
+            .await?;
+        let path = self
+            .0
+            .refresher
+            .endpoint
+            .known_path(&ask.instance_url)
+            .unwrap_or(TokenPath::Ws);
+        let authorize_url = authorize_url(&AuthorizeRequest {
+            instance: &ask.instance_url,
+            path,
+            client_id: &client.client_id,
+            redirect_uri: &self.0.redirect_uri,
+            scope: SCOPES,
+            state: &state,
+            code_challenge: &challenge,
+        });
+        Ok(ConsentStart { authorize_url })
+    }
+
+    /// Ends a consent: the code is exchanged once, and the grant is stored when this answers.
+    ///
+    /// # Errors
+    /// In words for the page.
+    pub async fn finish_consent(
+        &self,
+        callback: Callback,
+        binding: Option<&str>,
+    ) -> Result<Connected, ConsentError> {
+        let pending = self.take_pending(&callback, binding).await?;
+        if let Some(error) = &callback.error {
+            return Err(match error.as_str() {
+                "access_denied" => ConsentError::Denied,
+                "unauthorized_client" | "invalid_request"
+                    if callback
+                        .error_description
+                        .as_ref()
+                        .is_some_and(|words| words.to_lowercase().contains("redirect")) =>
+                {
+                    ConsentError::RedirectUri {
+                        redirect_uri: pending.redirect_uri,
+                    }
+                }
+                _ => ConsentError::Provider(known_code(error)),
+            });
+        }
+        let code = callback.code.ok_or(ConsentError::NotOurs)?;
+        let integration = IntegrationId::new(&pending.tenant, &pending.integration)
+            .map_err(ServiceError::from)?;
+        let instance = InstanceUrl::parse(&pending.instance_url, self.host_policy())
+            .map_err(ServiceError::from)?;
+        if let Some(issuer) = &callback.iss
+            && InstanceUrl::parse(issuer, self.host_policy()).ok().as_ref() != Some(&instance)
+        {
+            return Err(ConsentError::NotOurs);
+        }
+        let new = self.exchange(&integration, instance, code, pending).await?;
+        let id = new.grant;
+        let lasting = new.refresh_token.is_some();
+        let grant = integration.grant(GrantKind::User);
+        let found = self
+            .deliver_grant(&grant, Signal::Connect(new), true)
+            .await?;
+        let stored = found
+            .machine()?
+            .0
+            .grant
+            .as_ref()
+            .is_some_and(|grant| grant.id == id);
+        match (stored, lasting) {
+            (true, _) => Ok(Connected {
+                integration,
+                status: found.shown(),
+            }),
+            (false, false) => Err(ConsentError::NoRefreshToken),
+            (false, true) => Err(superseded(&found).into()),
+        }
+    }
+
+    /// The consent that a callback belongs to. It is gone afterwards, whatever comes of it.
+    async fn take_pending(
+        &self,
+        callback: &Callback,
+        binding: Option<&str>,
+    ) -> Result<Pending, ConsentError> {
+        let state = callback.state.as_deref().ok_or(ConsentError::NotOurs)?;
+        let state_hash = hash(state);
+        let sealed = self
+            .store()
+            .slip_take(&format!("consent:{state_hash}"))
+            .await
+            .map_err(ServiceError::from)?
+            .ok_or(ConsentError::NotOurs)?;
+        let place = Place::Consent {
+            state_hash: &state_hash,
+        };
+        let opened = sealed
+            .parse()
+            .ok()
+            .and_then(|sealed| self.0.refresher.ring.open(&place, &sealed).ok())
+            .ok_or(ConsentError::NotOurs)?;
+        let pending: Pending =
+            serde_json::from_slice(&opened).map_err(|_| ConsentError::NotOurs)?;
+        let bound = binding.map(hash).unwrap_or_default();
+        if !apikey::same(bound.as_bytes(), pending.binding.as_bytes()) {
+            return Err(ConsentError::NotOurs);
+        }
+        Ok(pending)
+    }
+
+    async fn exchange(
+        &self,
+        integration: &IntegrationId,
+        instance: InstanceUrl,
+        code: SecretString,
+        pending: Pending,
+    ) -> Result<NewGrant, ConsentError> {
+        let client = self.client_for_consent()?;
+        let now = self.store().now().await.map_err(ServiceError::from)?;
+        let request = TokenRequest::Code {
+            code,
+            redirect_uri: pending.redirect_uri,
+            code_verifier: pending.verifier.into(),
+        };
+        let call = TokenCall::new(
+            instance.clone(),
+            client.clone(),
+            request,
+            Instant::now() + EXCHANGE,
+        );
+        let reply = self.0.refresher.endpoint.send(call).await;
+        let Answer::Granted(granted) = reply.answer else {
+            return Err(ConsentError::Provider(reply.detail.to_string()));
+        };
+        let Some(access_token) = granted.access_token else {
+            return Err(ConsentError::Provider("no access token came".to_owned()));
+        };
+        let app = super::adopt::WhichApp {
+            client_id: client.client_id,
+            own: None,
+        };
+        let pair = Pair {
+            access_token,
+            refresh_token: granted.refresh_token,
+        };
+        let expires_at = now.saturating_add(granted.life_s.saturating_mul(1_000));
+        let grant = integration.grant(GrantKind::User);
+        let new = self.new_grant(
+            &grant,
+            GrantId::random(),
+            instance,
+            &app,
+            &pair,
+            now,
+            Some(expires_at),
+            Source::OauthConnected,
+        )?;
+        Ok(NewGrant {
+            expiry_assumed: granted.expiry_assumed,
+            scopes: granted.scope,
+            bearer: granted.token_type_ok && !pair.access_token.expose_secret().is_empty(),
+            token_path: Some(reply.path),
+            ..new
+        })
+    }
+
+    fn client_for_consent(&self) -> Result<ClientApp, ServiceError> {
+        self.0
+            .refresher
+            .client
+            .clone()
+            .ok_or_else(|| {
+                ServiceError::Conflict {
+            what: "connecting".to_owned(),
+            why: "no client app is configured: set EVERGREEN_NINJAONE_CLIENT_ID where the API runs"
+                .to_owned(),
+        }
+            })
+    }
+}
+
+fn superseded(found: &Found) -> ServiceError {
+    let state = match &found.view.machine {
+        Ok((_, Phase::Disconnected {})) => "it was disconnected meanwhile",
+        _ => "another consent was faster",
+    };
+    ServiceError::Conflict {
+        what: found.grant.to_string(),
+        why: state.to_owned(),
+    }
+}
+
+fn internal(doing: &str, error: &serde_json::Error) -> ServiceError {
+    ServiceError::Internal {
+        doing: doing.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+/// An error code as it may be shown: short, and of harmless letters.
+fn known_code(code: &str) -> String {
+    let harmless = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    code.chars().filter(harmless).take(64).collect()
+}

@@ -1,0 +1,36 @@
+//! What the HTTP API and the commands are made of: every verb of the product, once.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `start.rs` | putting an [`App`] together, and what it does in the background |
+//! | `find.rs` | which grant is meant, and reading it |
+//! | `show.rs` | status, list, history |
+//! | `token.rs` | handing out tokens; the lazy refresh |
+//! | `operate.rs` | refresh, reset, disconnect, backfill |
+//! | `adopt.rs` | tokens from outside, and client grants |
+//! | `consent.rs` | a person's consent, from the ticket to the callback |
+//! | `feed.rs` | the outbox as a feed of events |
+
+mod adopt;
+mod consent;
+mod error;
+mod feed;
+mod find;
+mod operate;
+mod show;
+mod start;
+mod token;
+mod view;
+
+pub use adopt::{AdoptOptions, Adopted, ClientConnect, Offer};
+pub use consent::{Callback, Connected, ConsentAsk, ConsentError, ConsentStart};
+pub use error::{Recovery, ServiceError};
+pub use feed::{EventCursor, EventView};
+pub use operate::BackfillAsk;
+pub use show::{ListQuery, Listing};
+pub use start::{App, AppOptions, StartError};
+pub use token::TokenAsk;
+pub use view::{ProviderView, StatusView};
+
+/// The scopes that a consent asks for.
+pub const SCOPES: &str = "monitoring management offline_access";

@@ -1,0 +1,208 @@
+//! Refresh, reset, disconnect, backfill.
+
+use evergreen_engine::Delivery;
+use evergreen_engine::store::{Reconciled, Signalled};
+
+use super::find::Found;
+use super::{App, ServiceError, StatusView};
+use crate::import::report::{Line, Report, Verdict};
+use crate::integration::{GrantRef, Target};
+use crate::lifecycle::{Credential, KIND, Phase, Signal, Source};
+use crate::refresher::stored_pair;
+
+/// What a backfill is to look at.
+#[derive(Debug, Clone, Default)]
+pub struct BackfillAsk {
+    /// Only this one.
+    pub only: Option<Target>,
+    /// As many changes at most.
+    pub limit: Option<usize>,
+    /// Tell, and change nothing.
+    pub dry_run: bool,
+}
+
+impl App {
+    /// Refreshes now, and answers how that went. Nothing is sent after a verdict.
+    ///
+    /// # Errors
+    /// There is no such grant, or the store does not answer.
+    pub async fn refresh(&self, target: &Target) -> Result<StatusView, ServiceError> {
+        let found = self.meant(target).await?;
+        let (credential, _) = found.machine()?;
+        let generation = credential
+            .grant
+            .as_ref()
+            .map_or(0, |grant| grant.generation);
+        let signal = Signal::RefreshNow {
+            source: Source::Operator,
+            generation,
+        };
+        self.tell(&found, &signal, Delivery::default()).await?;
+        let found = self.drive_until(&found.grant, false, at_rest).await?;
+        Ok(found.shown())
+    }
+
+    /// Forgets the verdict and tries once.
+    ///
+    /// # Errors
+    /// There is no such grant, or the store does not answer.
+    pub async fn reset(&self, target: &Target) -> Result<StatusView, ServiceError> {
+        let found = self.meant(target).await?;
+        self.tell(&found, &Signal::Reset, Delivery::default())
+            .await?;
+        let found = self.drive_until(&found.grant, false, at_rest).await?;
+        Ok(found.shown())
+    }
+
+    /// Erases the named grant, or all grants of an integration; answers once that is done.
+    ///
+    /// # Errors
+    /// There is no such integration, or the store does not answer.
+    pub async fn disconnect(&self, target: &Target) -> Result<Vec<StatusView>, ServiceError> {
+        let mut shown = Vec::new();
+        for found in self.all_meant(target).await? {
+            let signal = Signal::Disconnect {
+                reason: "user_requested".to_owned(),
+            };
+            let delivery = Delivery {
+                preemptive: true,
+                durable: true,
+                ..Delivery::default()
+            };
+            self.tell(&found, &signal, delivery).await?;
+            let done = |found: &Found| !found.view.reading.record.barrier;
+            let found = self.drive_until(&found.grant, true, done).await?;
+            if !done(&found) {
+                return Err(ServiceError::TryLater {
+                    integration: found.grant.to_string(),
+                    why: "the disconnect is stored and not yet carried out".to_owned(),
+                    after_s: 1,
+                });
+            }
+            shown.push(found.shown());
+        }
+        Ok(shown)
+    }
+
+    pub(super) async fn tell(
+        &self,
+        found: &Found,
+        signal: &Signal,
+        delivery: Delivery,
+    ) -> Result<(), ServiceError> {
+        match self
+            .engine()
+            .signal::<Credential>(&found.id, signal, delivery)
+            .await?
+        {
+            Signalled::Queued { .. } => Ok(()),
+            Signalled::Unknown => Err(super::find::gone(found.grant.integration())),
+            Signalled::Full => Err(ServiceError::TryLater {
+                integration: found.grant.to_string(),
+                why: "too many wishes wait already".to_owned(),
+                after_s: 2,
+            }),
+        }
+    }
+
+    /// Schedules what is stored and not scheduled. A second run changes nothing.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn backfill(&self, ask: &BackfillAsk) -> Result<Report, ServiceError> {
+        let mut report = Report::default();
+        let mut found = Vec::new();
+        if let Some(target) = &ask.only {
+            found.extend(
+                self.all_meant(target)
+                    .await?
+                    .into_iter()
+                    .map(|found| found.grant),
+            );
+        } else {
+            let mut cursor = None;
+            loop {
+                let (some, next) = self.store().walk(KIND, cursor, 500).await?;
+                found.extend(some.into_iter().filter_map(|(id, _)| id.id().parse().ok()));
+                cursor = next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            found.sort();
+            found.dedup();
+        }
+        let mut changes = 0;
+        for grant in found {
+            if ask.limit.is_some_and(|limit| changes >= limit) {
+                break;
+            }
+            let line = self.backfill_one(&grant, ask.dry_run).await?;
+            changes += usize::from(line.result == Verdict::Adopted);
+            report.push(line);
+        }
+        Ok(report)
+    }
+
+    async fn backfill_one(&self, grant: &GrantRef, dry_run: bool) -> Result<Line, ServiceError> {
+        let Some(found) = self.find(grant, true).await? else {
+            return Ok(Line::unchanged(grant));
+        };
+        let (credential, phase) = match found.machine() {
+            Ok(machine) => machine,
+            Err(error) => return Ok(Line::refused(grant, "data", &error.to_string())),
+        };
+        let reading = &found.view.reading;
+        if let Some(stored) = &credential.grant
+            && reading.sealed.contains_key("pair")
+            && let Err(why) = stored_pair(
+                &self.0.refresher,
+                &found.id,
+                stored.id,
+                stored.generation,
+                &reading.sealed,
+            )
+        {
+            return Ok(Line::refused(
+                grant,
+                "credentials",
+                &format!("undecryptable: {why}"),
+            ));
+        }
+        match phase {
+            Phase::Active { .. } => {
+                if !dry_run {
+                    self.tell(&found, &Signal::ConfigurationChanged, Delivery::default())
+                        .await?;
+                    self.drive(&found.id).await?;
+                }
+                Ok(Line::adopted(grant))
+            }
+            _ => {
+                let missing = reading.score.is_none()
+                    && reading
+                        .record
+                        .wanted_score(reading.inbox_len == 0, reading.now)
+                        .is_some();
+                if !missing {
+                    return Ok(Line::unchanged(grant));
+                }
+                if !dry_run && self.store().reconcile(&found.id).await? == Reconciled::Right {
+                    return Ok(Line::unchanged(grant));
+                }
+                Ok(Line::adopted(grant))
+            }
+        }
+    }
+}
+
+/// Nothing is under way, and nothing is due at once.
+fn at_rest(found: &Found) -> bool {
+    match &found.view.machine {
+        Ok((_, Phase::Refreshing { .. })) => false,
+        Ok((_, Phase::Scheduled { at, .. })) => {
+            *at > found.view.reading.now || found.view.reading.record.visible_at.is_some()
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,311 @@
+//! Putting an [`App`] together, and what it does in the background.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evergreen_engine::limits::LimitsError;
+use evergreen_engine::store::{Store, StoreError};
+use evergreen_engine::worker::{self, Stopped, WorkerOptions};
+use evergreen_engine::{Activities, Delivery, Engine, Limits};
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::{self, Journal, JournalError};
+use crate::lifecycle::{Credential, KIND, Phase, Settings, Signal};
+use crate::provider::{
+    BuildFailed, ClientApp, HostPolicy, HttpOptions, TokenEndpoint, TokenEndpointOptions,
+};
+use crate::refresher::{Gate, Keeper, Parts, Refresher, Replay};
+use crate::telemetry::Telemetry;
+use crate::vault::{FingerprintKey, HexError, KeyRing};
+
+/// How often it is looked whether the store is still the same run of the same server.
+const RUN_CHECK: Duration = Duration::from_secs(5);
+/// The plain table that holds what the fleet's timers were computed with.
+const SETTINGS: &str = "settings";
+
+/// What an app needs to know.
+pub struct AppOptions {
+    /// Names this process, for people and for its journal.
+    pub worker_id: String,
+    /// The engine's bounds.
+    pub limits: Limits,
+    /// What the machine is told.
+    pub settings: Settings,
+    /// The seal keys.
+    pub ring: KeyRing,
+    /// The fleet's client app.
+    pub client: Option<ClientApp>,
+    /// Which hosts may be spoken to.
+    pub hosts: HostPolicy,
+    /// Where rotated pairs are kept between reply and commit; `None` keeps them in memory only.
+    pub journal_dir: Option<PathBuf>,
+    /// Where this API is reached from outside.
+    pub public_url: String,
+    /// The redirect URI as it is registered with NinjaOne.
+    pub redirect_uri: String,
+    /// The salt of the fleet's fingerprints, 64 hexadecimal digits, from the key space.
+    pub salt: String,
+    /// How long connecting to a host may take.
+    pub connect_timeout: Duration,
+}
+
+/// Why an app could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The bounds contradict each other.
+    #[error("the limits contradict each other: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Limits(Vec<LimitsError>),
+    /// The key space's salt is damaged.
+    #[error("reading the key space's salt")]
+    Salt(#[source] HexError),
+    /// The HTTP client could not be built.
+    #[error("preparing to speak to NinjaOne")]
+    Http(#[source] BuildFailed),
+    /// The journal's directory cannot be used.
+    #[error(
+        "opening the journal in {directory}: make it writable for this process, or set EVERGREEN_JOURNAL_DIR"
+    )]
+    Journal {
+        /// Where.
+        directory: String,
+        /// Why.
+        #[source]
+        source: JournalError,
+    },
+}
+
+/// The application: the engine with the grants' machine, and everything around it. Cheap to clone.
+#[derive(Clone)]
+pub struct App(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) engine: Engine,
+    pub(super) refresher: Refresher,
+    pub(super) public_url: String,
+    pub(super) redirect_uri: String,
+    pub(super) worker_id: String,
+}
+
+impl App {
+    /// Puts an app together over a store. Opens the journal, which may block on the disk.
+    ///
+    /// # Errors
+    /// What is wrong with the options, or with the disk.
+    pub fn start(
+        store: Arc<dyn Store>,
+        options: AppOptions,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self, StartError> {
+        let ring = Arc::new(options.ring);
+        let fingerprints =
+            Arc::new(FingerprintKey::from_hex(&options.salt).map_err(StartError::Salt)?);
+        let journal = match &options.journal_dir {
+            Some(directory) => Some(
+                Journal::open(directory, &options.worker_id, journal::Limits::default()).map_err(
+                    |source| StartError::Journal {
+                        directory: directory.display().to_string(),
+                        source,
+                    },
+                )?,
+            ),
+            None => None,
+        };
+        let http = HttpOptions {
+            policy: options.hosts.clone(),
+            connect_timeout: options.connect_timeout,
+            ..HttpOptions::default()
+        };
+        let endpoint = TokenEndpoint::new(TokenEndpointOptions {
+            http,
+            ..TokenEndpointOptions::default()
+        })
+        .map_err(StartError::Http)?;
+        let refresher = Refresher(Arc::new(Parts {
+            keeper: Arc::new(Keeper::new(
+                Arc::clone(&ring),
+                Arc::clone(&fingerprints),
+                journal,
+            )),
+            ring,
+            fingerprints,
+            endpoint,
+            policy: options.hosts,
+            client: options.client,
+            settings: Arc::new(options.settings),
+            gate: Gate::default(),
+            telemetry,
+            engine: std::sync::OnceLock::new(),
+        }));
+        let activities: Arc<dyn Activities<Credential>> = Arc::new(refresher.clone());
+        let engine = Engine::builder(store, options.limits, options.worker_id.clone())
+            .map_err(StartError::Limits)?
+            .with(activities)
+            .build();
+        // Set once, here: the refresher was made two statements above.
+        let _ = refresher.engine.set(engine.clone());
+        Ok(Self(Arc::new(Inner {
+            engine,
+            refresher,
+            public_url: options.public_url,
+            redirect_uri: options.redirect_uri,
+            worker_id: options.worker_id,
+        })))
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Which hosts may be spoken to.
+    #[must_use]
+    pub fn host_policy(&self) -> &HostPolicy {
+        &self.0.refresher.policy
+    }
+
+    /// Where this API is reached from outside.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.0.public_url
+    }
+
+    /// What the application counts.
+    #[must_use]
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.0.refresher.telemetry
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        self.0.engine.store()
+    }
+
+    /// Runs a worker, with the journal's replay beside it, until `shutdown` resolves; then drains.
+    pub async fn work(&self, host: String, shutdown: impl Future<Output = ()> + Send) -> Stopped {
+        let stop = CancellationToken::new();
+        let watch = tokio::spawn(self.clone().watch_the_store(stop.clone()));
+        let options = WorkerOptions {
+            host,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let stopped = worker::run(self.0.engine.clone(), options, shutdown).await;
+        stop.cancel();
+        // It ends by itself; if it panicked, that has been reported where it happened.
+        let _ = watch.await;
+        if let Some(journal) = self.0.refresher.keeper.journal()
+            && let Err(error) = journal.close().await
+        {
+            tracing::warn!(%error, "the journal could not be closed; its entries are replayed at the next start");
+        }
+        stopped
+    }
+
+    /// Delivers what the journal holds.
+    pub async fn replay_journal(&self) -> Replay {
+        self.0.refresher.keeper.replay(&self.0.engine).await
+    }
+
+    /// Replays the journal at the start and whenever the store turns out to be another run or
+    /// another server; moves timers that were computed with other settings.
+    async fn watch_the_store(self, stop: CancellationToken) {
+        let mut known: Option<String> = None;
+        let mut settings_told = false;
+        loop {
+            match self.store().run_id().await {
+                Ok(run) if known.as_ref() != Some(&run) => {
+                    let replay = self.replay_journal().await;
+                    if replay.unconfirmed == 0 {
+                        known = Some(run);
+                    }
+                }
+                Ok(_) => {
+                    // Entries of workers that have died beside us meanwhile.
+                    if let Some(journal) = self.0.refresher.keeper.journal()
+                        && journal
+                            .adopt()
+                            .await
+                            .is_ok_and(|found| !found.adopted.is_empty())
+                    {
+                        self.replay_journal().await;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the store's run is not known"),
+            }
+            if !settings_told {
+                match self.tell_settings().await {
+                    Ok(()) => settings_told = true,
+                    Err(error) => tracing::debug!(%error, "the settings were not compared"),
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RUN_CHECK) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// If the fleet's timers were computed with other settings, every healthy grant is told.
+    async fn tell_settings(&self) -> Result<(), StoreError> {
+        let settings = &self.0.refresher.settings;
+        let mine = format!(
+            "buffer={:?} min_delay={:?} client={:?}",
+            settings.refresh_buffer, settings.refresh_min_delay, settings.client_id
+        );
+        let stored = self.store().table_get(SETTINGS, "timing").await?;
+        if stored.as_deref() == Some(mine.as_str()) {
+            return Ok(());
+        }
+        if stored.is_some() {
+            tracing::info!("the settings have changed; stored timers are moved");
+            let mut cursor = None;
+            loop {
+                let (some, next) = self.store().walk(KIND, cursor, 200).await?;
+                for (id, record) in some {
+                    let machine = evergreen_engine::engine::view::<Credential>(&record);
+                    if matches!(
+                        machine,
+                        Ok((_, Phase::Scheduled { .. } | Phase::Active { .. }))
+                    ) {
+                        let signal = Signal::ConfigurationChanged;
+                        let engine = &self.0.engine;
+                        engine
+                            .signal::<Credential>(&id, &signal, Delivery::default())
+                            .await?;
+                    }
+                }
+                cursor = next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        self.store().table_put(SETTINGS, "timing", &mine).await
+    }
+
+    /// Whether this process can do its work; every reason why not.
+    ///
+    /// # Errors
+    /// The reasons.
+    pub async fn ready(&self) -> Result<(), Vec<String>> {
+        let mut reasons = Vec::new();
+        if let Err(error) = self.store().now().await {
+            reasons.push(error.to_string());
+        }
+        let journal = self.0.refresher.keeper.journal();
+        if let Some(why) = journal.and_then(Journal::unhealthy) {
+            reasons.push(format!("the journal cannot be written: {why}"));
+        }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
+    }
+
+    /// The name of this process.
+    #[must_use]
+    pub fn worker_id(&self) -> &str {
+        &self.0.worker_id
+    }
+}

@@ -1,0 +1,39 @@
+//! What the application counts, beside the engine's counters.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Counts and gauges of one process.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    breakers: Mutex<BTreeMap<String, bool>>,
+    skews: Mutex<BTreeMap<&'static str, f64>>,
+}
+
+impl Telemetry {
+    /// A token request ended in this way.
+    pub fn outcome(&self, word: &'static str) {
+        *lock(&self.outcomes).entry(word).or_default() += 1;
+    }
+
+    /// Whether requests to a host are held back.
+    pub fn host_breaker(&self, host: &str, open: bool) {
+        lock(&self.breakers).insert(host.to_owned(), open);
+    }
+
+    /// How far another clock is ahead of ours, in seconds.
+    pub fn clock_skew(&self, source: &'static str, seconds: f64) {
+        lock(&self.skews).insert(source, seconds);
+    }
+
+    /// How token requests ended, by word.
+    #[must_use]
+    pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.outcomes).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
