@@ -1,18 +1,23 @@
 //! The harness: what a test needs to run Evergreen against a real Redis, as a real process.
 //!
 //! - [`redis`]: a Redis of one's own, which can be paused, killed and restarted with its data.
+//! - [`fleet`]: processes over one Redis, to be killed and stopped.
 //! - [`process`]: the program `evergreen`, started, watched, signalled.
+//! - [`bench`]: apps, a store and the simulator in this process.
 //! - [`canary`]: secrets that are looked for in every output.
 //! - [`wait`]: waiting for a condition, bounded. No test sleeps for a fixed time.
 //!
 //! Whatever a test starts ends with it, also if the test itself is killed: see [`group`].
 
+pub mod bench;
 pub mod canary;
+pub mod fleet;
 pub mod group;
 pub mod process;
 pub mod redis;
 pub mod wait;
 
+pub use bench::Bench;
 pub use canary::Canaries;
 pub use process::{Evergreen, Finished, Signal};
 pub use redis::RedisServer;

@@ -1,0 +1,197 @@
+//! An app over a store, with the simulator as its provider: everything in this process, everything real.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evergreen_engine::Limits;
+use evergreen_engine::store::Store;
+use evergreen_engine::store::memory::MemoryStore;
+use evergreen_engine::store::redis::{RedisOptions, RedisStore};
+use ninjaone::integration::{GrantKind, IntegrationId};
+use ninjaone::lifecycle::Settings;
+use ninjaone::provider::{ClientApp, HostPolicy};
+use ninjaone::service::{AdoptOptions, Adopted, App, AppOptions, Offer, StatusView};
+use ninjaone::simulator::{SeedRequest, SeededGrant, Simulator, SimulatorOptions};
+use ninjaone::telemetry::Telemetry;
+use ninjaone::vault::{FingerprintKey, KeyRing};
+use secrecy::ExposeSecret;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::RedisServer;
+use crate::wait::eventually;
+
+/// How long anything that is waited for may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A simulator, a store and apps over it.
+pub struct Bench {
+    /// The provider.
+    pub simulator: Simulator,
+    /// The store that all apps share.
+    pub store: Arc<dyn Store>,
+    salt: String,
+    keys: String,
+    journals: tempfile::TempDir,
+    limits: Limits,
+    settings: Settings,
+}
+
+/// A worker that runs until it is stopped.
+pub struct RunningWorker {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl RunningWorker {
+    /// Drains and ends it.
+    pub async fn stop(self) {
+        // A worker that has ended already need not be told.
+        let _ = self.stop.send(());
+        self.task.await.expect("the worker must not panic");
+    }
+}
+
+impl Bench {
+    /// Over the store in memory.
+    pub async fn in_memory(simulator: SimulatorOptions) -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        Self::over(store, FingerprintKey::random().to_hex(), simulator).await
+    }
+
+    /// Over a Redis.
+    pub async fn on_redis(redis: &RedisServer, simulator: SimulatorOptions) -> Self {
+        let mut options = RedisOptions::new(redis.url());
+        options.prefix = redis.prefix().to_owned();
+        let store = RedisStore::connect(options)
+            .await
+            .expect("the test's Redis must be usable");
+        let salt = store.meta().await.expect("a key space has its salt").salt;
+        Self::over(Arc::new(store), salt, simulator).await
+    }
+
+    async fn over(store: Arc<dyn Store>, salt: String, simulator: SimulatorOptions) -> Self {
+        let key = KeyRing::generate().expect("randomness");
+        Self {
+            simulator: Simulator::start(simulator)
+                .await
+                .expect("the simulator must start"),
+            store,
+            salt,
+            keys: key.printable.expose_secret().to_owned(),
+            journals: tempfile::tempdir().expect("a directory for journals"),
+            limits: Limits {
+                lease: Duration::from_secs(6),
+                ..Limits::default()
+            },
+            settings: Settings::default(),
+        }
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// With other settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// A process's app; `name` names it and its journal.
+    pub fn app(&self, name: &str) -> App {
+        let demo = ninjaone::simulator::ClientApp::demo();
+        let options = AppOptions {
+            worker_id: name.to_owned(),
+            limits: self.limits.clone(),
+            settings: self.settings.clone(),
+            ring: KeyRing::parse(&self.keys).expect("a key that was just made"),
+            client: Some(ClientApp {
+                client_id: demo.client_id,
+                client_secret: demo.client_secret,
+            }),
+            hosts: HostPolicy::new().with_loopback(),
+            journal_dir: Some(self.journals.path().to_owned()),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            redirect_uri: "http://127.0.0.1:8080/oauth/callback".to_owned(),
+            salt: self.salt.clone(),
+            connect_timeout: Duration::from_secs(3),
+        };
+        App::start(
+            Arc::clone(&self.store),
+            options,
+            Arc::new(Telemetry::default()),
+        )
+        .expect("the app must start")
+    }
+
+    /// Runs a worker in the background.
+    pub fn worker(&self, app: &App) -> RunningWorker {
+        let (stop, stopped) = oneshot::channel();
+        let app = app.clone();
+        let task = tokio::spawn(async move {
+            app.work("test".to_owned(), async {
+                // A bench that is dropped stops its workers too.
+                let _ = stopped.await;
+            })
+            .await;
+        });
+        RunningWorker { stop, task }
+    }
+
+    /// Grants that are live at the simulator, as somebody else would have left them.
+    pub fn seed(&self, count: usize) -> Vec<SeededGrant> {
+        self.simulator
+            .handle()
+            .seed(SeedRequest::count(count))
+            .expect("the request is right")
+    }
+
+    /// Waits until a grant is as wanted.
+    pub async fn see(
+        &self,
+        app: &App,
+        integration: &str,
+        what: &str,
+        wanted: impl Fn(&StatusView) -> bool,
+    ) -> StatusView {
+        let target = integration.parse().expect("a name");
+        eventually(what, PATIENCE, async || {
+            app.status(&target)
+                .await
+                .ok()
+                .filter(|status| wanted(status))
+        })
+        .await
+    }
+}
+
+/// Hands a live grant to an app.
+pub async fn adopt(app: &App, grant: &SeededGrant) -> Adopted {
+    app.adopt(offer(grant), AdoptOptions::default())
+        .await
+        .expect("the store answers")
+}
+
+/// A live grant as it is offered.
+pub fn offer(grant: &SeededGrant) -> Offer {
+    let integration =
+        IntegrationId::new(&grant.tenant, &grant.integration).expect("the simulator names well");
+    Offer {
+        grant: integration.grant(GrantKind::User),
+        access_token: Some(grant.access_token.clone().into()),
+        refresh_token: grant.refresh_token.clone().map(Into::into),
+        expires_at: chrono::DateTime::parse_from_rfc3339(&grant.expires_at)
+            .ok()
+            .and_then(|at| u64::try_from(at.timestamp_millis()).ok()),
+        instance_url: Some(grant.instance_url.clone()),
+        client_id: Some(grant.client_id.clone()),
+        client_secret: None,
+        scopes: Some(grant.scope.clone()),
+        legacy_token_path: false,
+    }
+}
