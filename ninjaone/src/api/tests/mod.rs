@@ -1,0 +1,8 @@
+//! The whole surface over a store in memory and a simulated NinjaOne.
+
+mod access;
+mod consent;
+mod events;
+mod fixture;
+mod surface;
+mod verbs;
