@@ -8,7 +8,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::problem::Problem;
-use super::{Site, backfill, consent, events, health, integrations, metrics, openapi, pages, tokens};
+use super::{Site, apikeys, backfill, consent, events, health, integrations, metrics, openapi, pages, tokens};
 
 /// A router, and what it serves.
 pub(super) struct Routes {
@@ -77,6 +77,9 @@ pub(super) fn all() -> Routes {
         .get("/v1/integrations/{tenant}/{integration}/history", integrations::history)
         .add("post", "/v1/backfill", backfill::run)
         .get("/v1/events", events::follow)
+        .get("/v1/apikeys", apikeys::list)
+        .add("post", "/v1/apikeys", apikeys::create)
+        .add("delete", "/v1/apikeys/{id}", apikeys::revoke)
         .get("/oauth/connect/{tenant}/{integration}", consent::begin)
         .get("/oauth/callback", consent::finish)
         .get("/openapi.json", openapi::show)

@@ -12,17 +12,20 @@
 //! | `card.rs`, `table.rs`, `when.rs`, `words.rs` | how things look |
 //! | `min_validity.rs`, `secret_file.rs` | what flags are given |
 //! | `keep_fresh.rs`, `progress.rs` | `token --watch`; the bar of `import` |
-//! | `logging.rs`, `shutdown.rs` | what servers need |
+//! | `fleet.rs`, `logging.rs`, `shutdown.rs` | what servers need |
 
+mod apikeys;
 mod backfill;
 mod card;
 mod client;
 mod completions;
 mod connect;
+mod dev;
 mod disconnect;
 mod events;
 mod exec;
 mod failure;
+mod fleet;
 mod history;
 mod import;
 mod keep_fresh;
@@ -35,6 +38,7 @@ mod progress;
 mod refresh;
 mod reset;
 mod secret_file;
+mod serve;
 mod shutdown;
 mod simulator;
 mod status;
@@ -45,6 +49,7 @@ mod token;
 mod ui;
 mod when;
 mod words;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -55,6 +60,7 @@ use self::client::Api;
 use self::failure::{Ended, Exit, Failure};
 use self::ui::Ui;
 use crate::config::Problems;
+use crate::service::{Recovery, ServiceError};
 use crate::simulator::cli::SimulatorArgs;
 
 /// Keeps OAuth credentials of NinjaOne integrations fresh.
@@ -86,6 +92,9 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Dev(dev::Args),
+    Serve(serve::Args),
+    Worker(worker::Args),
     Simulator(SimulatorArgs),
     Connect(connect::Args),
     Import(import::Args),
@@ -99,6 +108,7 @@ pub(crate) enum Command {
     Token(token::Args),
     Exec(exec::Args),
     Events(events::Args),
+    Apikeys(apikeys::Args),
     Keys(keys::Args),
     Migrate(migrate::Args),
     Completions(completions::Args),
@@ -142,34 +152,30 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Command, ui: &mut Ui) -> Ended {
+    let api = Api::of_process;
     match command {
+        // Where the fleet runs.
+        Command::Dev(args) => dev::run(args, ui).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Worker(args) => worker::run(args).await,
         Command::Simulator(args) => simulator::run(args).await,
         Command::Keys(args) => keys::run(&args, ui),
         Command::Migrate(args) => migrate::run(args, ui).await,
+        Command::Apikeys(args) => apikeys::run(args, ui).await,
         Command::Completions(args) => completions::run(&args, ui),
-        command => ask(command, &Api::of_process()?, ui).await,
-    }
-}
-
-/// Commands that are clients of the API.
-async fn ask(command: Command, api: &Api, ui: &mut Ui) -> Ended {
-    match command {
-        Command::Connect(args) => connect::run(args, api, ui).await,
-        Command::Import(args) => import::run(args, api, ui).await,
-        Command::Backfill(args) => backfill::run(args, api, ui).await,
-        Command::List(args) => list::run(args, api, ui).await,
-        Command::Status(args) => status::run(args, api, ui).await,
-        Command::History(args) => history::run(args, api, ui).await,
-        Command::Refresh(args) => refresh::run(args, api, ui).await,
-        Command::Reset(args) => reset::run(args, api, ui).await,
-        Command::Disconnect(args) => disconnect::run(args, api, ui).await,
-        Command::Token(args) => token::run(args, api, ui).await,
-        Command::Exec(args) => exec::run(args, api, ui).await,
-        Command::Events(args) => events::run(args, api, ui).await,
-        Command::Simulator(_)
-        | Command::Keys(_)
-        | Command::Migrate(_)
-        | Command::Completions(_) => Ok(Exit::Failed),
+        // Clients of the API.
+        Command::Connect(args) => connect::run(args, &api()?, ui).await,
+        Command::Import(args) => import::run(args, &api()?, ui).await,
+        Command::Backfill(args) => backfill::run(args, &api()?, ui).await,
+        Command::List(args) => list::run(args, &api()?, ui).await,
+        Command::Status(args) => status::run(args, &api()?, ui).await,
+        Command::History(args) => history::run(args, &api()?, ui).await,
+        Command::Refresh(args) => refresh::run(args, &api()?, ui).await,
+        Command::Reset(args) => reset::run(args, &api()?, ui).await,
+        Command::Disconnect(args) => disconnect::run(args, &api()?, ui).await,
+        Command::Token(args) => token::run(args, &api()?, ui).await,
+        Command::Exec(args) => exec::run(args, &api()?, ui).await,
+        Command::Events(args) => events::run(args, &api()?, ui).await,
     }
 }
 
@@ -177,6 +183,18 @@ async fn ask(command: Command, api: &Api, ui: &mut Ui) -> Ended {
 fn settings_failure(problems: &Problems) -> Failure {
     Failure::usage("reading the settings", problems)
         .help("flags win over the environment, the environment over evergreen.toml")
+}
+
+/// A service that could not do what it was asked, in this process.
+fn service_failure(doing: &str, error: &ServiceError) -> Failure {
+    let exit = match (error.status(), error.recovery()) {
+        (404, _) => Exit::NotFound,
+        (409, _) | (502, Recovery::Reconnect | Recovery::FixConfiguration) => Exit::Attention,
+        (422, _) => Exit::Usage,
+        (502..=504, _) => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
+    Failure::of(exit, doing, error)
 }
 
 /// A store that did not do what it was asked.

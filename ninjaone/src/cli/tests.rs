@@ -16,6 +16,12 @@ fn the_command_line_contradicts_itself_nowhere() {
 #[test]
 fn every_command_of_the_surface_is_understood() {
     for words in [
+        "dev --listen 127.0.0.1:0 --redis-url redis://h",
+        "serve --lease 20s --config e.toml",
+        "worker --refresh-buffer -5s",
+        "apikeys create --name n --scope read --scope admin --tenant acme --json",
+        "apikeys list",
+        "apikeys revoke key_0123456789ab",
         "simulator --listen 127.0.0.1:0 --json",
         "connect acme/prod --region eu --grant client",
         "connect acme/prod --instance-url https://h --no-wait",

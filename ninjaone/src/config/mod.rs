@@ -120,16 +120,38 @@ pub struct Config {
     pub journal_dir: Option<PathBuf>,
     /// Where to listen; always there for [`Role::Serve`] and [`Role::Dev`].
     pub listen: Option<SocketAddr>,
-    /// How browsers reach us; without a slash at its end.
-    pub public_url: String,
-    /// Where NinjaOne sends browsers back to, as it is registered there.
-    pub redirect_uri: String,
+    /// How browsers reach us, where that was said; without a slash at its end.
+    pub public_url: Option<String>,
+    /// Where NinjaOne sends browsers back to, as it is registered there, where that was said.
+    pub redirect_uri: Option<String>,
     /// API keys beside those in the store.
     pub api_keys_file: Option<PathBuf>,
     /// What is logged.
     pub log: Log,
     /// What should be known although nothing is wrong.
     pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// How browsers reach a server at this address.
+    #[must_use]
+    pub fn public_url(&self, listen: SocketAddr) -> String {
+        self.public_url.clone().unwrap_or_else(|| {
+            if listen.ip().is_unspecified() {
+                format!("http://127.0.0.1:{}", listen.port())
+            } else {
+                format!("http://{listen}")
+            }
+        })
+    }
+
+    /// Where NinjaOne sends browsers back to, for a server at this address.
+    #[must_use]
+    pub fn redirect_uri(&self, listen: SocketAddr) -> String {
+        self.redirect_uri
+            .clone()
+            .unwrap_or_else(|| format!("{}/oauth/callback", self.public_url(listen)))
+    }
 }
 
 /// Reads all settings.

@@ -43,8 +43,7 @@ fn with_a_redis_and_a_key_everything_else_has_a_default() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.settings, Settings::default());
     assert_eq!(config.listen, Some("127.0.0.1:8080".parse().unwrap()));
-    assert_eq!(config.public_url, "http://127.0.0.1:8080");
-    assert_eq!(config.redirect_uri, "http://127.0.0.1:8080/oauth/callback");
+    assert_eq!((&config.public_url, &config.redirect_uri), (&None, &None));
     assert_eq!(config.log.filter, "info");
     assert_eq!(config.ring.current(), "k1");
     assert!(config.client.is_none() && !config.ring_is_fresh);
@@ -319,17 +318,22 @@ fn a_slip_in_a_variables_name_is_a_warning() {
 
 #[test]
 fn the_public_url_follows_the_address() {
+    let config = load(&serving(&[]), Role::Serve).unwrap();
     for (listen, url) in [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("0.0.0.0:9000", "http://127.0.0.1:9000"),
         ("[::1]:9000", "http://[::1]:9000"),
     ] {
-        let config = load(&serving(&[("EVERGREEN_LISTEN", listen)]), Role::Serve).unwrap();
-        assert_eq!(config.public_url, url);
+        assert_eq!(config.public_url(listen.parse().unwrap()), url);
     }
     let given = [("EVERGREEN_PUBLIC_URL", "https://e.example/")];
     let config = load(&serving(&given), Role::Serve).unwrap();
-    assert_eq!(config.public_url, "https://e.example");
-    assert_eq!(config.redirect_uri, "https://e.example/oauth/callback");
+    let listen = "127.0.0.1:1".parse().unwrap();
+    assert_eq!(config.public_url(listen), "https://e.example");
+    assert_eq!(
+        config.redirect_uri(listen),
+        "https://e.example/oauth/callback"
+    );
 }
 
 #[test]

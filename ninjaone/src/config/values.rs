@@ -55,11 +55,11 @@ pub(super) fn all(sources: &Sources, role: Role) -> Result<Config, Problems> {
             },
         )
         .or((role != Role::Worker).then_some(DEFAULT_LISTEN));
-    let (public_url, redirect_uri) = urls(&mut reader, listen);
+    let (public_url, redirect_uri) = urls(&mut reader);
     let journal_dir = path(&mut reader, keys::JOURNAL_DIR)
         .or((role != Role::Dev).then(|| PathBuf::from(DEFAULT_JOURNAL)));
     let api_keys_file = path(&mut reader, keys::API_KEYS_FILE);
-    let log = log(&mut reader);
+    let log = log(&mut reader, role);
     let warnings = reader.slips();
     let config = ring.map(|ring| Config {
         store,
@@ -299,26 +299,15 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
     limits
 }
 
-fn urls(reader: &mut Reader<'_>, listen: Option<SocketAddr>) -> (String, String) {
+fn urls(reader: &mut Reader<'_>) -> (Option<String>, Option<String>) {
     let allowed = "http:// or https:// and a host, such as https://evergreen.example.com";
     let public = reader.read(keys::PUBLIC_URL, allowed, web_url);
-    let public = public.unwrap_or_else(|| own_url(listen.unwrap_or(DEFAULT_LISTEN)));
     let redirect = reader.read(keys::REDIRECT_URI, allowed, |text| {
         web_url(text)?;
         // As it is registered: compared character by character by the provider.
         Ok::<_, &'static str>(text.to_owned())
     });
-    let redirect = redirect.unwrap_or_else(|| format!("{public}/oauth/callback"));
     (public, redirect)
-}
-
-/// How a browser on this machine reaches a server that listens here.
-pub(crate) fn own_url(listen: SocketAddr) -> String {
-    if listen.ip().is_unspecified() {
-        format!("http://127.0.0.1:{}", listen.port())
-    } else {
-        format!("http://{listen}")
-    }
 }
 
 fn web_url(text: &str) -> Result<String, &'static str> {
@@ -335,7 +324,7 @@ fn web_url(text: &str) -> Result<String, &'static str> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-fn log(reader: &mut Reader<'_>) -> Log {
+fn log(reader: &mut Reader<'_>, role: Role) -> Log {
     let allowed = "error, warn, info, debug, trace, or a filter such as info,ninjaone=debug";
     let filter = reader.read(keys::LOG, allowed, |text| match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -347,7 +336,11 @@ fn log(reader: &mut Reader<'_>) -> Log {
         _ => Err("is neither"),
     });
     Log {
-        filter: filter.unwrap_or_else(|| "info".to_owned()),
+        filter: filter.unwrap_or_else(|| {
+            // A visitor reads what `dev` says, not what it does.
+            let usual = if role == Role::Dev { "warn" } else { "info" };
+            usual.to_owned()
+        }),
         format: format.unwrap_or_default(),
     }
 }

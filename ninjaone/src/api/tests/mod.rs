@@ -1,6 +1,7 @@
 //! The whole surface over a store in memory and a simulated NinjaOne.
 
 mod access;
+mod apikeys;
 mod consent;
 mod events;
 mod fixture;

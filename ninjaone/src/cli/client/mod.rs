@@ -110,12 +110,6 @@ impl Api {
         })
     }
 
-    /// Where it is.
-    #[must_use]
-    pub(crate) fn url(&self) -> &str {
-        &self.base
-    }
-
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.key {
@@ -235,7 +229,7 @@ mod tests {
             assert!(!failure.to_string().contains("CANARY"));
         }
         let api = Api::new("https://e.example/base/", None).unwrap();
-        assert_eq!(api.url(), "https://e.example/base");
+        assert_eq!(api.base, "https://e.example/base");
     }
 
     #[test]
