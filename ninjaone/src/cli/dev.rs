@@ -215,3 +215,53 @@ fn welcome(
     };
     ui.hand_over(&SecretString::from(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ui::Kept;
+    use super::*;
+    use crate::api::KeyStore;
+    use crate::config::{self, Sources};
+    use crate::service::ListQuery;
+
+    #[tokio::test]
+    async fn three_tenants_are_scheduled_and_the_visitor_is_told_how_to_look() {
+        let mut config = config::load(&Sources::default(), Role::Dev).unwrap();
+        config.hosts = config.hosts.with_loopback();
+        config.client = Some(app_of_the_simulator());
+        let address = "127.0.0.1:8080".parse().unwrap();
+        let simulator = simulate(&config.redirect_uri(address)).await.unwrap();
+        let (store, salt, place) = in_memory();
+        let keys = KeyStore::new(Arc::clone(&store));
+        let app = fleet::app(config, address, store, salt).unwrap();
+        for grant in seed(&simulator).unwrap() {
+            adopt(&app, grant).await.unwrap();
+        }
+        let all = ListQuery {
+            state: Some("Scheduled".to_owned()),
+            attention: false,
+            tenants: None,
+            cursor: None,
+            limit: 100,
+        };
+        assert_eq!(app.list(&all).await.unwrap().integrations.len(), 3);
+
+        let key = keys.create("dev", &[Scope::Admin], None).await.unwrap();
+        let (out, json_out) = (Kept::default(), Kept::default());
+        let mut ui = Ui::for_test(false, out.clone(), Kept::default());
+        welcome(&app, &simulator, &key, &place, &mut ui).unwrap();
+        let text = out.text();
+        let secret = key.key.expose_secret();
+        for line in [
+            format!("  Dashboard: http://127.0.0.1:8080/#key={secret}"),
+            "  export EVERGREEN_URL=http://127.0.0.1:8080".to_owned(),
+            format!("  export EVERGREEN_API_KEY={secret}"),
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+        let mut ui = Ui::for_test(true, json_out.clone(), Kept::default());
+        welcome(&app, &simulator, &key, &place, &mut ui).unwrap();
+        assert_eq!(json_out.json()["api_key"], secret);
+        simulator.shutdown().await;
+    }
+}

@@ -20,6 +20,9 @@ const SILENCE: Duration = Duration::from_millis(1_500);
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
+/// Fields of payloads that stand in the line already, or say nothing to people.
+const SHOWN: [&str; 4] = ["tenantId", "integrationId", "connectionId", "provider"];
+
 /// Prints what happened, one event a line: all that is kept, or with --follow as it happens.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "With --json, each line is one JSON object.\n\n\
@@ -132,9 +135,7 @@ fn details(payload: &Value) -> String {
     };
     let parts: Vec<String> = fields
         .iter()
-        .filter(|(name, value)| {
-            !["tenant", "integration", "at"].contains(&name.as_str()) && !value.is_null()
-        })
+        .filter(|(name, value)| !SHOWN.contains(&name.as_str()) && !value.is_null())
         .map(|(name, value)| format!("{name}={}", short(value)))
         .collect();
     parts.join(" ")
@@ -149,7 +150,7 @@ mod tests {
     const STREAM: &str = "id: 3.1-0\nevent: INTEGRATION_TOKEN_REFRESHED\n\
         data: {\"cursor\":\"3.1-0\",\"id\":\"c0-0\",\"event\":\"INTEGRATION_TOKEN_REFRESHED\",\
         \"integration\":\"acme/prod\",\"at\":\"2026-03-26T12:00:00.000Z\",\
-        \"payload\":{\"tenant\":\"acme\",\"generation\":5,\"old\":null}}\n\n";
+        \"payload\":{\"integrationId\":\"acme/prod\",\"generation\":5,\"old\":null}}\n\n";
 
     fn begin() -> Place {
         Place {

@@ -119,7 +119,9 @@ pub(crate) enum Command {
 pub fn command() -> clap::Command {
     // The simulator knows no environment of its own; in containers its address comes from there.
     Cli::command().mut_subcommand("simulator", |command| {
-        command.mut_arg("listen", |arg| arg.env("EVERGREEN_LISTEN"))
+        command
+            .mut_arg("listen", |arg| arg.env("EVERGREEN_LISTEN"))
+            .after_help("Example:\n  evergreen simulator --lifetime 60s --grants 3")
     })
 }
 

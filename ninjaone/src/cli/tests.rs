@@ -82,11 +82,7 @@ fn every_command_has_a_help_with_an_example() {
             let mut verb = verb.clone();
             verb.render_long_help().to_string().contains("Example")
         });
-        let exempt = name == "simulator";
-        assert!(
-            exempt || nested || help.contains("Example"),
-            "{name}: {help}"
-        );
+        assert!(nested || help.contains("Example"), "{name}: {help}");
         assert!(one.get_about().is_some(), "{name}");
     }
 }

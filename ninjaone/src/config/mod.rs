@@ -12,13 +12,15 @@
 //! | `flags.rs` | the flags of those commands that take settings |
 //! | `duration.rs` | `15m`, `1h30m`, and nothing else |
 //! | `reader.rs` | reading one value, and remembering what is wrong with it |
-//! | `values.rs` | what is allowed of each setting |
+//! | `secrets.rs` | Redis' URL, the seal keys, the client app |
+//! | `values.rs` | what is allowed of every other setting, and what must hold between them |
 
 mod duration;
 mod file;
 mod flags;
 mod keys;
 mod reader;
+mod secrets;
 mod sources;
 #[cfg(test)]
 mod tests;
