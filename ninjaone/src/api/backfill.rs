@@ -40,7 +40,9 @@ pub(super) async fn run(
         Some(text) => Some(text.parse::<Target>().map_err(ServiceError::from)?),
         None => None,
     };
-    let limit = input.number("limit", 1, 1_000_000)?.and_then(|n| usize::try_from(n).ok());
+    let limit = input
+        .number("limit", 1, 1_000_000)?
+        .and_then(|n| usize::try_from(n).ok());
     let dry_run = input.flag("dry_run")?;
     input.end()?;
     match &only {
@@ -57,5 +59,13 @@ pub(super) async fn run(
             key_id = caller.key.id, key_name = caller.key.name, what = "backfill", "changed"
         );
     }
-    Ok(Json(site.app().backfill(&BackfillAsk { only, limit, dry_run }).await?))
+    Ok(Json(
+        site.app()
+            .backfill(&BackfillAsk {
+                only,
+                limit,
+                dry_run,
+            })
+            .await?,
+    ))
 }

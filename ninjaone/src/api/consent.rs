@@ -69,7 +69,10 @@ pub(super) async fn invite(
     acted(&on.key, "invite", &on.target);
     let public_url = site.app().public_url().trim_end_matches('/');
     let url = format!("{public_url}/oauth/connect/{integration}?ticket={ticket}");
-    Ok(Json(Invitation { url, expires_in: LIFE_S }))
+    Ok(Json(Invitation {
+        url,
+        expires_in: LIFE_S,
+    }))
 }
 
 /// Sends the browser to NinjaOne's consent page.
@@ -87,7 +90,11 @@ pub(super) async fn begin(State(site): State<Site>, request: Request) -> Respons
     let (mut parts, _) = request.into_parts();
     // A look ahead by a mail scanner or a browser must not use up the ticket.
     if parts.method == Method::HEAD || is_prefetch(&parts.headers) {
-        return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
+        return (
+            StatusCode::NO_CONTENT,
+            [(header::CACHE_CONTROL, "no-store")],
+        )
+            .into_response();
     }
     match started(&site, &mut parts).await {
         Ok(response) => response,
@@ -104,16 +111,28 @@ async fn started(site: &Site, parts: &mut Parts) -> Result<Response, Problem> {
         Some(binding) => binding.to_owned(),
         None => fresh_binding(),
     };
-    let ask = ConsentAsk { integration, instance_url, binding: binding.clone() };
+    let ask = ConsentAsk {
+        integration,
+        instance_url,
+        binding: binding.clone(),
+    };
     let start = site.app().begin_consent(ask).await?;
-    let secure = if site.app().public_url().starts_with("https:") { "; Secure" } else { "" };
+    let secure = if site.app().public_url().starts_with("https:") {
+        "; Secure"
+    } else {
+        ""
+    };
     let cookie = format!(
         "{COOKIE}={binding}; Path=/oauth; Max-Age={LIFE_S}; HttpOnly; SameSite=Lax{secure}"
     );
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::defect());
     let mut response = StatusCode::SEE_OTHER.into_response();
-    response.headers_mut().insert(header::LOCATION, value(&start.authorize_url)?);
-    response.headers_mut().insert(header::SET_COOKIE, value(&cookie)?);
+    response
+        .headers_mut()
+        .insert(header::LOCATION, value(&start.authorize_url)?);
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, value(&cookie)?);
     Ok(response)
 }
 
@@ -142,7 +161,14 @@ async fn permitted(
         access::see(&key, &integration)?;
         let instance = instance(site.app(), &mut query)?;
         query.end()?;
-        acted(&key, "connect", &Target { integration: integration.clone(), grant: None });
+        acted(
+            &key,
+            "connect",
+            &Target {
+                integration: integration.clone(),
+                grant: None,
+            },
+        );
         return Ok((integration, instance));
     }
     let integration = access::integration(parts, site).await?;
@@ -197,7 +223,11 @@ pub(super) async fn finish(
     RawQuery(query): RawQuery,
 ) -> Response {
     if method == Method::HEAD || is_prefetch(&headers) {
-        return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
+        return (
+            StatusCode::NO_CONTENT,
+            [(header::CACHE_CONTROL, "no-store")],
+        )
+            .into_response();
     }
     let Some(Brought(callback)) = Brought::read(query.as_deref().unwrap_or_default()) else {
         let why = "The address that NinjaOne sent you to is damaged. Start the connection again.";
@@ -211,7 +241,12 @@ pub(super) async fn finish(
                 "{integration} is connected to NinjaOne. Its tokens are kept fresh from now on; \
                  you can close this page."
             );
-            message(200, "Connected", &text, Some(&format!("/integrations/{integration}")))
+            message(
+                200,
+                "Connected",
+                &text,
+                Some(&format!("/integrations/{integration}")),
+            )
         }
         Err(error) => {
             let status = error.status();
@@ -230,7 +265,9 @@ fn said_no(problem: &Problem) -> Response {
 }
 
 fn wants_a_page(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
@@ -243,7 +280,10 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
 
 /// The binding in the browser's cookie, if it looks like one of ours.
 fn binding(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     cookies
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
@@ -251,7 +291,9 @@ fn binding(headers: &HeaderMap) -> Option<&str> {
         .map(|(_, value)| value)
         .find(|value| {
             value.len() == BINDING_LENGTH
-                && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && value
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         })
 }
 

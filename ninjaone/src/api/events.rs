@@ -52,7 +52,9 @@ pub(super) async fn follow(
     let from = caller.query.text("from")?;
     let tenant = caller.query.text("tenant")?;
     caller.query.end()?;
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     let cursor = match (last.or(after.as_deref()), from.as_deref()) {
         (Some(text), _) => text
             .parse()
@@ -62,7 +64,9 @@ pub(super) async fn follow(
         (None, Some(_)) => return Err(Problem::invalid("from", "allowed are `now` and `start`")),
     };
     let Ok(permit) = Arc::clone(site.streams()).try_acquire_owned() else {
-        return Err(Problem::busy("as many event streams are open as this process serves"));
+        return Err(Problem::busy(
+            "as many event streams are open as this process serves",
+        ));
     };
     let ending = site.ending().clone();
     let follower = Follower {
@@ -144,5 +148,10 @@ impl Follower {
 
 fn written(event: &EventView) -> Option<Event> {
     let data = serde_json::to_string(event).ok()?;
-    Some(Event::default().id(event.cursor.to_string()).event(&event.event).data(data))
+    Some(
+        Event::default()
+            .id(event.cursor.to_string())
+            .event(&event.event)
+            .data(data),
+    )
 }

@@ -29,11 +29,17 @@ impl Input {
         let mut values = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let field = shown(&name);
-            if values.insert(name.into_owned(), value.into_owned().into()).is_some() {
+            if values
+                .insert(name.into_owned(), value.into_owned().into())
+                .is_some()
+            {
                 return Err(Problem::invalid(&field, "may be given once"));
             }
         }
-        Ok(Self { values, asked: Vec::new() })
+        Ok(Self {
+            values,
+            asked: Vec::new(),
+        })
     }
 
     /// Reads a body that is one JSON object; an empty body is an empty object.
@@ -45,15 +51,21 @@ impl Input {
             Ok(Err(_)) => return Err(Problem::malformed("the body ended early".to_owned())),
             Ok(Ok(bytes)) => bytes,
         };
-        let none = Self { values: BTreeMap::new(), asked: Vec::new() };
+        let none = Self {
+            values: BTreeMap::new(),
+            asked: Vec::new(),
+        };
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(none);
         }
         match serde_json::from_slice::<Value>(&bytes) {
-            Ok(Value::Object(members)) => {
-                Ok(Self { values: members.into_iter().collect(), ..none })
-            }
-            Ok(_) => Err(Problem::malformed("the body must be one JSON object".to_owned())),
+            Ok(Value::Object(members)) => Ok(Self {
+                values: members.into_iter().collect(),
+                ..none
+            }),
+            Ok(_) => Err(Problem::malformed(
+                "the body must be one JSON object".to_owned(),
+            )),
             Err(error) => Err(Problem::malformed(format!(
                 "the body is not JSON: line {}, column {}",
                 error.line(),
@@ -64,7 +76,9 @@ impl Input {
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);
-        self.values.remove(name).filter(|value| !value.is_null() && value.as_str() != Some(""))
+        self.values
+            .remove(name)
+            .filter(|value| !value.is_null() && value.as_str() != Some(""))
     }
 
     /// A text, if it is there; an empty one counts as absent.
@@ -106,7 +120,10 @@ impl Input {
         };
         match number {
             Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ => Err(Problem::invalid(name, &format!("a whole number from {least} to {most}"))),
+            _ => Err(Problem::invalid(
+                name,
+                &format!("a whole number from {least} to {most}"),
+            )),
         }
     }
 
@@ -128,9 +145,10 @@ impl Input {
     pub(super) fn end(self) -> Result<(), Problem> {
         match self.values.keys().next() {
             None => Ok(()),
-            Some(name) if self.asked.is_empty() => {
-                Err(Problem::invalid(&shown(name), "is not known here; nothing is taken"))
-            }
+            Some(name) if self.asked.is_empty() => Err(Problem::invalid(
+                &shown(name),
+                "is not known here; nothing is taken",
+            )),
             Some(name) => {
                 let rule = format!("is not known here; allowed are {}", self.asked.join(", "));
                 Err(Problem::invalid(&shown(name), &rule))
@@ -144,7 +162,11 @@ fn shown(name: &str) -> String {
     let like_a_field = name.len() <= 32
         && !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    if like_a_field { name.to_owned() } else { "(a name)".to_owned() }
+    if like_a_field {
+        name.to_owned()
+    } else {
+        "(a name)".to_owned()
+    }
 }
 
 fn is_too_large(error: &axum::Error) -> bool {
@@ -169,7 +191,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_member_is_named_and_never_quoted() {
-        let mut input = body(r#"{"access_token":["CANARY"],"dry_run":"CANARY"}"#).await.unwrap();
+        let mut input = body(r#"{"access_token":["CANARY"],"dry_run":"CANARY"}"#)
+            .await
+            .unwrap();
         let problem = input.secret("access_token").unwrap_err();
         assert_eq!(problem.field.as_deref(), Some("access_token"));
         assert!(!problem.detail.contains("CANARY"));
@@ -182,7 +206,10 @@ mod tests {
         let mut input = body(r#"{"limit":1,"dryrun":true}"#).await.unwrap();
         assert_eq!(input.number("limit", 1, 500).unwrap(), Some(1));
         let problem = input.end().unwrap_err();
-        assert_eq!(problem.detail, "dryrun: is not known here; allowed are limit");
+        assert_eq!(
+            problem.detail,
+            "dryrun: is not known here; allowed are limit"
+        );
         let input = body(r#"{"eyJhbGciOiJIUzI1NiJ9":1}"#).await.unwrap();
         assert!(!input.end().unwrap_err().detail.contains("eyJ"));
     }
@@ -207,7 +234,10 @@ mod tests {
         assert!(input.flag("attention").unwrap());
         assert!(input.end().is_ok());
         let mut input = Input::from_query("limit=501").unwrap();
-        assert_eq!(input.number("limit", 1, 500).unwrap_err().field.as_deref(), Some("limit"));
+        assert_eq!(
+            input.number("limit", 1, 500).unwrap_err().field.as_deref(),
+            Some("limit")
+        );
         assert!(Input::from_query("a=1&a=2").is_err());
     }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Site;
-use super::auth::access::{Admin, Caller, On, Read};
 use super::auth::Key;
+use super::auth::access::{Admin, Caller, On, Read};
 use super::input::Input;
 use super::problem::Problem;
 use crate::integration::{GrantKind, Target};
@@ -56,7 +56,10 @@ pub(super) async fn list(
     };
     caller.query.end()?;
     if ask.tenants.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(Json(Listing { integrations: Vec::new(), next: None }));
+        return Ok(Json(Listing {
+            integrations: Vec::new(),
+            next: None,
+        }));
     }
     Ok(Json(site.app().list(&ask).await?))
 }
@@ -109,7 +112,11 @@ pub(super) async fn history(
     // Which grant is meant if none was named is for the service to say.
     let status = site.app().status(&on.target).await?;
     let transitions = site.app().history(&on.target).await?;
-    Ok(Json(History { integration: status.integration, grant: status.grant, transitions }))
+    Ok(Json(History {
+        integration: status.integration,
+        grant: status.grant,
+        transitions,
+    }))
 }
 
 /// Refreshes now, and waits for what becomes of it.
@@ -167,7 +174,11 @@ pub(super) async fn disconnect(
     acted(&on.key, "disconnect", &on.target);
     let disconnected = site.app().disconnect(&on.target).await?;
     let note = NO_REVOCATION.to_owned();
-    Ok(Json(Disconnected { disconnected, revoked_at_provider: false, note }))
+    Ok(Json(Disconnected {
+        disconnected,
+        revoked_at_provider: false,
+        note,
+    }))
 }
 
 /// Credentials from outside. Either tokens, or a client app that mints its own (`grant=client`).
@@ -217,8 +228,10 @@ pub(super) async fn adopt(
     mut on: On<Admin>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let how =
-        AdoptOptions { replace: on.query.flag("replace")?, dry_run: on.query.flag("dry_run")? };
+    let how = AdoptOptions {
+        replace: on.query.flag("replace")?,
+        dry_run: on.query.flag("dry_run")?,
+    };
     on.query.end()?;
     let mut input = Input::from_body(body).await?;
     let kind = on.target.grant.unwrap_or(GrantKind::User);
@@ -238,7 +251,10 @@ pub(super) async fn adopt(
         };
         input.end()?;
         if how.dry_run {
-            return Err(Problem::invalid("dry_run", "is for tokens; this would mint one"));
+            return Err(Problem::invalid(
+                "dry_run",
+                "is for tokens; this would mint one",
+            ));
         }
         acted(&on.key, "connect", &on.target);
         return Ok(Json(site.app().connect_client(ask).await?).into_response());
@@ -263,11 +279,18 @@ pub(super) async fn adopt(
         Adopted::Adopted if dry_run => (StatusCode::OK, "adopted", None, None),
         Adopted::Adopted => (StatusCode::CREATED, "adopted", None, None),
         Adopted::Unchanged => (StatusCode::OK, "unchanged", None, None),
-        Adopted::Refused { field, reason } => {
-            (StatusCode::CONFLICT, "refused", Some(field.to_owned()), Some(reason))
-        }
+        Adopted::Refused { field, reason } => (
+            StatusCode::CONFLICT,
+            "refused",
+            Some(field.to_owned()),
+            Some(reason),
+        ),
     };
-    let verdict = Verdict { result: result.to_owned(), field, reason };
+    let verdict = Verdict {
+        result: result.to_owned(),
+        field,
+        reason,
+    };
     Ok((status, Json(verdict)).into_response())
 }
 
@@ -277,18 +300,19 @@ pub(super) fn instance(app: &App, input: &mut Input) -> Result<InstanceUrl, Prob
         (Some(url), None) => {
             Ok(InstanceUrl::parse(&url, app.host_policy()).map_err(ServiceError::from)?)
         }
-        (None, Some(word)) => {
-            Region::ALL.into_iter().find(|region| region.as_str() == word).map(Region::url).ok_or_else(
-                || {
-                    let all: Vec<&str> = Region::ALL.into_iter().map(Region::as_str).collect();
-                    Problem::invalid("region", &format!("allowed are {}", all.join(", ")))
-                },
-            )
-        }
+        (None, Some(word)) => Region::ALL
+            .into_iter()
+            .find(|region| region.as_str() == word)
+            .map(Region::url)
+            .ok_or_else(|| {
+                let all: Vec<&str> = Region::ALL.into_iter().map(Region::as_str).collect();
+                Problem::invalid("region", &format!("allowed are {}", all.join(", ")))
+            }),
         (Some(_), Some(_)) => Err(Problem::invalid("region", "either this or instance_url")),
-        (None, None) => {
-            Err(Problem::invalid("instance_url", "needed: this, or the name of a region"))
-        }
+        (None, None) => Err(Problem::invalid(
+            "instance_url",
+            "needed: this, or the name of a region",
+        )),
     }
 }
 

@@ -10,9 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use evergreen_engine::counters::{Counters, LATENESS_BOUNDS_MS};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeMetric, NoLabelSet, text,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -37,7 +35,10 @@ pub(super) async fn show(State(site): State<Site>) -> Result<Response, Problem> 
 
 fn page(counters: Arc<Counters>, telemetry: Arc<Telemetry>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("evergreen");
-    registry.register_collector(Box::new(Counted { counters, telemetry }));
+    registry.register_collector(Box::new(Counted {
+        counters,
+        telemetry,
+    }));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
@@ -62,15 +63,35 @@ impl Counted {
     fn engine(&self, shown: &mut Shown<'_>) -> Result<(), fmt::Error> {
         let counters = &*self.counters;
         shown.counter("turns", "Turns that ended with a commit", &counters.turns)?;
-        shown.counter("fenced", "Commits refused because another held the lease", &counters.fenced)?;
-        shown.counter("takeovers", "Claims that found a vanished holder", &counters.takeovers)?;
-        shown.counter("ignored", "Inputs that no state had an answer for", &counters.ignored)?;
+        shown.counter(
+            "fenced",
+            "Commits refused because another held the lease",
+            &counters.fenced,
+        )?;
+        shown.counter(
+            "takeovers",
+            "Claims that found a vanished holder",
+            &counters.takeovers,
+        )?;
+        shown.counter(
+            "ignored",
+            "Inputs that no state had an answer for",
+            &counters.ignored,
+        )?;
         let repairs = "Entries of the index that were put right; must stay 0";
         shown.counter("reconcile_repairs", repairs, &counters.repairs)?;
-        shown.counter("parked", "Workflows parked by this process", &counters.parked)?;
+        shown.counter(
+            "parked",
+            "Workflows parked by this process",
+            &counters.parked,
+        )?;
         let redelivered = "Outcomes delivered as signals because their commit was fenced";
         shown.counter("redelivered", redelivered, &counters.redelivered)?;
-        shown.counter("store_away", "Calls that the store did not answer", &counters.store_away)?;
+        shown.counter(
+            "store_away",
+            "Calls that the store did not answer",
+            &counters.store_away,
+        )?;
         let pending = "Outcomes that must not be lost and are not committed yet";
         shown.gauge("persist_pending", pending, &counters.persist_pending)?;
         shown.gauge("running", "Turns that run now", &counters.running)?;
@@ -83,27 +104,37 @@ impl Counted {
         let buckets: Vec<(f64, u64)> = LATENESS_BOUNDS_MS
             .iter()
             .map(|bound| {
-                let seconds = if *bound == u64::MAX { f64::INFINITY } else { seconds(*bound) };
+                let seconds = if *bound == u64::MAX {
+                    f64::INFINITY
+                } else {
+                    seconds(*bound)
+                };
                 (seconds, counts.get(bound).copied().unwrap_or_default())
             })
             .collect();
         let help = "How long after its time a timer was heard, in seconds";
         let kind = MetricType::Histogram;
-        let mut metric = shown.0.encode_descriptor("fire_lateness_seconds", help, None, kind)?;
+        let mut metric = shown
+            .0
+            .encode_descriptor("fire_lateness_seconds", help, None, kind)?;
         metric.encode_histogram::<NoLabelSet>(seconds(sum_ms), count, &buckets, None)
     }
 
     fn application(&self, shown: &mut Shown<'_>) -> Result<(), fmt::Error> {
         let outcomes = self.telemetry.outcomes();
         let help = "How attempts to refresh ended";
-        shown.family("refresh_outcomes", help, "outcome", &outcomes, |n| ConstCounter::new(*n))?;
+        shown.family("refresh_outcomes", help, "outcome", &outcomes, |n| {
+            ConstCounter::new(*n)
+        })?;
         let breakers = self.telemetry.host_breakers();
         let help = "Whether requests to a provider's host are held back";
         let open = |open: &bool| ConstGauge::new(i64::from(*open));
         shown.family("host_breaker_open", help, "host", &breakers, open)?;
         let skews = self.telemetry.clock_skews();
         let help = "By how many seconds a clock is ahead of this process";
-        shown.family("clock_skew_seconds", help, "source", &skews, |s| ConstGauge::new(*s))
+        shown.family("clock_skew_seconds", help, "source", &skews, |s| {
+            ConstGauge::new(*s)
+        })
     }
 }
 
@@ -111,12 +142,24 @@ impl Counted {
 struct Shown<'a>(DescriptorEncoder<'a>);
 
 impl Shown<'_> {
-    fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> Result<(), fmt::Error> {
-        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    fn one(
+        &mut self,
+        name: &str,
+        help: &str,
+        metric: &impl EncodeMetric,
+    ) -> Result<(), fmt::Error> {
+        metric.encode(
+            self.0
+                .encode_descriptor(name, help, None, metric.metric_type())?,
+        )
     }
 
     fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) -> Result<(), fmt::Error> {
-        self.one(name, help, &ConstCounter::new(value.load(Ordering::Relaxed)))
+        self.one(
+            name,
+            help,
+            &ConstCounter::new(value.load(Ordering::Relaxed)),
+        )
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: &AtomicI64) -> Result<(), fmt::Error> {
@@ -132,7 +175,9 @@ impl Shown<'_> {
         readings: &BTreeMap<K, V>,
         metric: impl Fn(&V) -> M,
     ) -> Result<(), fmt::Error> {
-        let Some((_, first)) = readings.iter().next() else { return Ok(()) };
+        let Some((_, first)) = readings.iter().next() else {
+            return Ok(());
+        };
         let kind = metric(first).metric_type();
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
         for (value, reading) in readings {

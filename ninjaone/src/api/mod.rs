@@ -64,14 +64,15 @@ struct Shared {
 }
 
 impl Site {
-    fn new(
-        app: App,
-        keys: KeyStore,
-            open_connect: bool,
-        ending: CancellationToken,
-    ) -> Self {
+    fn new(app: App, keys: KeyStore, open_connect: bool, ending: CancellationToken) -> Self {
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self(Arc::new(Shared { app, keys, open_connect, streams, ending }))
+        Self(Arc::new(Shared {
+            app,
+            keys,
+            open_connect,
+            streams,
+            ending,
+        }))
     }
 
     fn app(&self) -> &App {

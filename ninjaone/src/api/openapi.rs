@@ -50,8 +50,10 @@ impl Modify for Keys {
     fn modify(&self, document: &mut Document) {
         let about = "An API key (`eg_…`, made by `evergreen apikeys create`). The scopes are \
              `read`, `token` and `admin`; `admin` includes `read`, not `token`.";
-        let scheme =
-            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(about))
+            .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
     }
@@ -73,10 +75,17 @@ impl Modify for Problems {
             if !path.starts_with("/v1/") {
                 continue;
             }
-            let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            let all = [
+                &mut item.get,
+                &mut item.put,
+                &mut item.post,
+                &mut item.delete,
+            ];
             for operation in all.into_iter().flatten() {
                 let responses = &mut operation.responses.responses;
-                responses.entry("default".to_owned()).or_insert(RefOr::T(problem.clone()));
+                responses
+                    .entry("default".to_owned())
+                    .or_insert(RefOr::T(problem.clone()));
             }
         }
     }

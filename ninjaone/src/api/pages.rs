@@ -19,9 +19,21 @@ const INTEGRATION: &str = include_str!("assets/integration.html");
 
 /// Name, content type, content.
 const ASSETS: [(&str, &str, &str); 6] = [
-    ("evergreen.css", "text/css; charset=utf-8", include_str!("assets/evergreen.css")),
-    ("dashboard.js", JAVASCRIPT, include_str!("assets/dashboard.js")),
-    ("integration.js", JAVASCRIPT, include_str!("assets/integration.js")),
+    (
+        "evergreen.css",
+        "text/css; charset=utf-8",
+        include_str!("assets/evergreen.css"),
+    ),
+    (
+        "dashboard.js",
+        JAVASCRIPT,
+        include_str!("assets/dashboard.js"),
+    ),
+    (
+        "integration.js",
+        JAVASCRIPT,
+        include_str!("assets/integration.js"),
+    ),
     ("api.js", JAVASCRIPT, include_str!("assets/api.js")),
     ("words.js", JAVASCRIPT, include_str!("assets/words.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
@@ -54,9 +66,14 @@ pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
         return Problem::no_route().into_response();
     };
     let tag = format!("\"{}\"", hex::encode(&Sha256::digest(content)[..8]));
-    let held = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let held = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
     // Asked for each time, so that page and script are always of the same version.
-    let always = [(header::CACHE_CONTROL, "no-cache".to_owned()), (header::ETAG, tag.clone())];
+    let always = [
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (header::ETAG, tag.clone()),
+    ];
     if held == Some(tag.as_str()) {
         return (StatusCode::NOT_MODIFIED, always).into_response();
     }
@@ -66,7 +83,10 @@ pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
 /// A page that says one thing, in words.
 pub(super) fn message(status: u16, title: &str, text: &str, link: Option<&str>) -> Response {
     let link = link.map_or_else(String::new, |to| {
-        format!("<p><a class=\"button\" href=\"{}\">Show the integration</a></p>", escaped(to))
+        format!(
+            "<p><a class=\"button\" href=\"{}\">Show the integration</a></p>",
+            escaped(to)
+        )
     });
     let mood = if status < 400 { "well" } else { "amiss" };
     let html = format!(
@@ -80,7 +100,10 @@ pub(super) fn message(status: u16, title: &str, text: &str, link: Option<&str>) 
         title = escaped(title),
         text = escaped(text),
     );
-    page(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), html)
+    page(
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        html,
+    )
 }
 
 fn page(status: StatusCode, html: String) -> Response {
@@ -126,15 +149,34 @@ mod tests {
     #[test]
     fn no_page_holds_script_or_style_or_names_another_host() {
         for page in [DASHBOARD, INTEGRATION] {
-            assert!(!page.contains("<style") && !page.contains("style="), "inline style");
-            assert!(!page.contains(" onclick") && !page.contains(" onload"), "inline handler");
+            assert!(
+                !page.contains("<style") && !page.contains("style="),
+                "inline style"
+            );
+            assert!(
+                !page.contains(" onclick") && !page.contains(" onload"),
+                "inline handler"
+            );
             let scripts = page.matches("<script").count();
-            assert_eq!(scripts, page.matches("<script type=\"module\" src=\"/assets/").count());
+            assert_eq!(
+                scripts,
+                page.matches("<script type=\"module\" src=\"/assets/")
+                    .count()
+            );
         }
-        for text in [DASHBOARD, INTEGRATION].into_iter().chain(ASSETS.map(|(.., text)| text)) {
+        for text in [DASHBOARD, INTEGRATION]
+            .into_iter()
+            .chain(ASSETS.map(|(.., text)| text))
+        {
             let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
-            assert!(!elsewhere.contains("//cdn") && !elsewhere.contains("http:"), "another host");
-            assert!(!elsewhere.contains("https://") || elsewhere.contains("https://your"), "host");
+            assert!(
+                !elsewhere.contains("//cdn") && !elsewhere.contains("http:"),
+                "another host"
+            );
+            assert!(
+                !elsewhere.contains("https://") || elsewhere.contains("https://your"),
+                "host"
+            );
         }
     }
 
@@ -142,8 +184,13 @@ mod tests {
     fn scripts_put_text_into_pages_as_text() {
         for (name, kind, text) in ASSETS {
             if kind == JAVASCRIPT {
-                for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("]
-                {
+                for way in [
+                    "innerHTML",
+                    "outerHTML",
+                    "insertAdjacentHTML",
+                    "document.write",
+                    "eval(",
+                ] {
                     assert!(!text.contains(way), "{name} uses {way}");
                 }
             }

@@ -58,7 +58,11 @@ impl Problem {
 
     /// A field and what is allowed. Never the content: it may be a secret in the wrong place.
     pub(super) fn invalid(field: &str, rule: &str) -> Self {
-        ServiceError::Invalid { field: field.to_owned(), rule: rule.to_owned() }.into()
+        ServiceError::Invalid {
+            field: field.to_owned(),
+            rule: rule.to_owned(),
+        }
+        .into()
     }
 
     /// A body that cannot be read at all.
@@ -73,7 +77,12 @@ impl Problem {
 
     /// A body that does not come.
     pub(super) fn too_slow() -> Self {
-        Self::new(408, "too-slow", "the body did not arrive in time", Recovery::Wait)
+        Self::new(
+            408,
+            "too-slow",
+            "the body did not arrive in time",
+            Recovery::Wait,
+        )
     }
 
     /// A path that leads nowhere.
@@ -111,8 +120,12 @@ impl Problem {
 
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
-        let mut problem =
-            Self::new(error.status(), error.kind(), error.to_string(), error.recovery());
+        let mut problem = Self::new(
+            error.status(),
+            error.kind(),
+            error.to_string(),
+            error.recovery(),
+        );
         problem.retry_after = error.retry_after_s();
         match error {
             ServiceError::Invalid { field, .. } => problem.field = Some(field),
@@ -209,21 +222,30 @@ mod tests {
         );
         let response = problem.into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "120");
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
     }
 
     #[test]
     fn a_wrong_field_is_named() {
         let problem = Problem::invalid("limit", "1 to 500");
         assert_eq!(problem.field.as_deref(), Some("limit"));
-        assert_eq!((problem.status, problem.detail.as_str()), (422, "limit: 1 to 500"));
+        assert_eq!(
+            (problem.status, problem.detail.as_str()),
+            (422, "limit: 1 to 500")
+        );
     }
 
     #[test]
     fn what_is_ours_to_know_is_not_told() {
         let why = "redis://user:CANARY@10.0.0.7".to_owned();
         let away = Problem::from(ServiceError::StoreAway { why: why.clone() });
-        let defect = Problem::from(ServiceError::Internal { doing: "reading".to_owned(), why });
+        let defect = Problem::from(ServiceError::Internal {
+            doing: "reading".to_owned(),
+            why,
+        });
         for problem in [away, defect] {
             assert!(!problem.detail.contains("CANARY"), "{problem:?}");
         }
@@ -232,8 +254,14 @@ mod tests {
     #[test]
     fn every_kind_of_a_service_error_has_a_title() {
         for kind in [
-            "not-found", "invalid-input", "conflict", "reconnect-required", "needs-attention",
-            "try-later", "store-unavailable", "provider-refused",
+            "not-found",
+            "invalid-input",
+            "conflict",
+            "reconnect-required",
+            "needs-attention",
+            "try-later",
+            "store-unavailable",
+            "provider-refused",
         ] {
             assert_ne!(title(kind), "A defect", "{kind}");
         }

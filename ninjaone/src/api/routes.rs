@@ -8,7 +8,9 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::problem::Problem;
-use super::{Site, apikeys, backfill, consent, events, health, integrations, metrics, openapi, pages, tokens};
+use super::{
+    Site, apikeys, backfill, consent, events, health, integrations, metrics, openapi, pages, tokens,
+};
 
 /// A router, and what it serves.
 pub(super) struct Routes {
@@ -18,7 +20,10 @@ pub(super) struct Routes {
 
 impl Routes {
     fn new() -> Self {
-        Self { router: Router::new(), table: Vec::new() }
+        Self {
+            router: Router::new(),
+            table: Vec::new(),
+        }
     }
 
     fn add<H, T>(mut self, method: &'static str, path: &'static str, handler: H) -> Self
@@ -67,14 +72,43 @@ pub(super) fn watched() -> Routes {
 pub(super) fn all() -> Routes {
     watched()
         .get("/v1/integrations", integrations::list)
-        .get("/v1/integrations/{tenant}/{integration}", integrations::status)
-        .add("put", "/v1/integrations/{tenant}/{integration}", integrations::adopt)
-        .add("delete", "/v1/integrations/{tenant}/{integration}", integrations::disconnect)
-        .add("post", "/v1/integrations/{tenant}/{integration}/refresh", integrations::refresh)
-        .add("post", "/v1/integrations/{tenant}/{integration}/reset", integrations::reset)
-        .add("post", "/v1/integrations/{tenant}/{integration}/connect", consent::invite)
-        .get("/v1/integrations/{tenant}/{integration}/token", tokens::read)
-        .get("/v1/integrations/{tenant}/{integration}/history", integrations::history)
+        .get(
+            "/v1/integrations/{tenant}/{integration}",
+            integrations::status,
+        )
+        .add(
+            "put",
+            "/v1/integrations/{tenant}/{integration}",
+            integrations::adopt,
+        )
+        .add(
+            "delete",
+            "/v1/integrations/{tenant}/{integration}",
+            integrations::disconnect,
+        )
+        .add(
+            "post",
+            "/v1/integrations/{tenant}/{integration}/refresh",
+            integrations::refresh,
+        )
+        .add(
+            "post",
+            "/v1/integrations/{tenant}/{integration}/reset",
+            integrations::reset,
+        )
+        .add(
+            "post",
+            "/v1/integrations/{tenant}/{integration}/connect",
+            consent::invite,
+        )
+        .get(
+            "/v1/integrations/{tenant}/{integration}/token",
+            tokens::read,
+        )
+        .get(
+            "/v1/integrations/{tenant}/{integration}/history",
+            integrations::history,
+        )
         .add("post", "/v1/backfill", backfill::run)
         .get("/v1/events", events::follow)
         .get("/v1/apikeys", apikeys::list)

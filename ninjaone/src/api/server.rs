@@ -27,7 +27,11 @@ impl ServerOptions {
     /// The defaults at an address.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, open_connect: false, grace: Duration::from_secs(20) }
+        Self {
+            listen,
+            open_connect: false,
+            grace: Duration::from_secs(20),
+        }
     }
 }
 
@@ -46,11 +50,15 @@ impl Server {
     /// When it is taken or not ours; the message names it.
     pub async fn bind(options: ServerOptions) -> io::Result<Self> {
         let listen = options.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|error| io::Error::new(error.kind(), format!("listening on {listen}: {error}")))?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("listening on {listen}: {error}"))
+        })?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, options })
+        Ok(Self {
+            listener,
+            address,
+            options,
+        })
     }
 
     /// The address that was taken.
@@ -87,7 +95,12 @@ impl Server {
         let ending = CancellationToken::new();
         let keys = KeyStore::new(app.engine().store().clone());
         let site = Site::new(app, keys, false, ending.clone());
-        self.until(layers::around(routes::watched().into_router(site)), ending, shutdown).await
+        self.until(
+            layers::around(routes::watched().into_router(site)),
+            ending,
+            shutdown,
+        )
+        .await
     }
 
     async fn until(

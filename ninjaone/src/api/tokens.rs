@@ -75,14 +75,14 @@ impl<'a> TokenView<'a> {
         ("refresh_token" = Option<bool>, Query,
             description = "Hand over the refresh token too; whoever spends it kills Evergreen's copy")),
     responses((status = 200, description = "A token; not cacheable", body = TokenView)))]
-pub(super) async fn read(
-    State(site): State<Site>,
-    mut on: On<Token>,
-) -> Result<Response, Problem> {
+pub(super) async fn read(State(site): State<Site>, mut on: On<Token>) -> Result<Response, Problem> {
     let min_validity = on.query.number("min_validity", 0, MIN_VALIDITY_MAX_S)?;
     let with_refresh_token = on.query.flag("refresh_token")?;
     on.query.end()?;
-    let ask = TokenAsk { min_validity: min_validity.map(Duration::from_secs), with_refresh_token };
+    let ask = TokenAsk {
+        min_validity: min_validity.map(Duration::from_secs),
+        with_refresh_token,
+    };
     let handed = site.app().token(&on.target, &ask).await?;
     tracing::info!(
         target: "evergreen::audit",
@@ -95,6 +95,9 @@ pub(super) async fn read(
         with_refresh_token = with_refresh_token && handed.refresh_token.is_some(),
         "token read"
     );
-    let headers = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::PRAGMA, "no-cache"),
+    ];
     Ok((headers, Json(TokenView::of(&handed, with_refresh_token))).into_response())
 }

@@ -14,6 +14,7 @@
 //! write may be there all the same, so its sender asks again with the same commit id.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
@@ -63,6 +64,7 @@ impl Errand {
 pub(super) struct Durable {
     queue: mpsc::Sender<Errand>,
     patience: Duration,
+    disks: Arc<AtomicBool>,
 }
 
 impl Durable {
@@ -75,8 +77,18 @@ impl Durable {
         };
         // A caller may come just after a group has left, and waits for it and for its own.
         let patience = (terms.reply + terms.confirm) * 2;
-        tokio::spawn(run(connector, terms, errands));
-        Self { queue, patience }
+        let disks = Arc::new(AtomicBool::new(false));
+        tokio::spawn(run(connector, terms, errands, Arc::clone(&disks)));
+        Self {
+            queue,
+            patience,
+            disks,
+        }
+    }
+
+    /// Whether a confirmation says that the write is on a disk, as far as the last connection told.
+    pub(super) fn confirms_disks(&self) -> bool {
+        self.disks.load(Ordering::Relaxed)
     }
 
     /// Makes a call, and tells whether the servers confirmed that it is safe.
@@ -170,7 +182,12 @@ struct Line {
     terms: Terms,
 }
 
-async fn run(connector: Arc<Connector>, terms: Terms, mut errands: mpsc::Receiver<Errand>) {
+async fn run(
+    connector: Arc<Connector>,
+    terms: Terms,
+    mut errands: mpsc::Receiver<Errand>,
+    disks: Arc<AtomicBool>,
+) {
     let mut line = None;
     let mut group = Vec::new();
     while errands.recv_many(&mut group, GROUP).await > 0 {
@@ -185,6 +202,7 @@ async fn run(connector: Arc<Connector>, terms: Terms, mut errands: mpsc::Receive
         };
         match ready {
             Ok(mut ready) => {
+                disks.store(matches!(ready.wait, Wait::Files(_)), Ordering::Relaxed);
                 if ready.serve(wanted).await {
                     line = Some(ready);
                 }

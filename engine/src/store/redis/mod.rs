@@ -121,6 +121,10 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
+    fn confirms_disks(&self) -> bool {
+        self.0.durable.confirms_disks()
+    }
+
     fn partitions(&self) -> u16 {
         self.0.keys.partitions()
     }

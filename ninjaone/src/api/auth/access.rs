@@ -62,7 +62,12 @@ impl<N: Need> FromRequestParts<Site> for Caller<N> {
         let key = known(site, &presented).await?;
         permit(&key, N::SCOPE)?;
         let query = Input::from_query(parts.uri.query().unwrap_or_default())?;
-        Ok(Self { key, presented, query, need: PhantomData })
+        Ok(Self {
+            key,
+            presented,
+            query,
+            need: PhantomData,
+        })
     }
 }
 
@@ -78,7 +83,12 @@ impl<N: Need> FromRequestParts<Site> for On<N> {
         };
         let target = Target { integration, grant };
         see(&key, &target.integration)?;
-        Ok(Self { key, target, query, need: PhantomData })
+        Ok(Self {
+            key,
+            target,
+            query,
+            need: PhantomData,
+        })
     }
 }
 
@@ -87,7 +97,12 @@ pub(crate) async fn integration(parts: &mut Parts, site: &Site) -> Result<Integr
     let params = RawPathParams::from_request_parts(parts, site)
         .await
         .map_err(|_| Problem::invalid("path", "percent escapes must be UTF-8"))?;
-    let named = |name: &str| params.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| v);
+    let named = |name: &str| {
+        params
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or("", |(_, v)| v)
+    };
     let (tenant, integration) = (named("tenant"), named("integration"));
     Ok(IntegrationId::new(tenant, integration).map_err(ServiceError::from)?)
 }
@@ -97,7 +112,10 @@ pub(crate) fn see(key: &Key, integration: &IntegrationId) -> Result<(), Problem>
     if key.sees(integration.tenant()) {
         return Ok(());
     }
-    Err(ServiceError::NotFound { what: integration.to_string() }.into())
+    Err(ServiceError::NotFound {
+        what: integration.to_string(),
+    }
+    .into())
 }
 
 /// The key in the header `Authorization`.
@@ -129,5 +147,8 @@ pub(crate) fn permit(key: &Key, scope: Scope) -> Result<(), Problem> {
         target: "evergreen::audit",
         key_id = key.id, key_name = key.name, needs = scope.as_str(), "refused"
     );
-    Err(Problem::forbidden(format!("the API key {} lacks the scope `{scope}`", key.id)))
+    Err(Problem::forbidden(format!(
+        "the API key {} lacks the scope `{scope}`",
+        key.id
+    )))
 }

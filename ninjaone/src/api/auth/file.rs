@@ -25,9 +25,11 @@ struct File {
 
 /// Reads the file.
 pub(super) fn read(path: &Path) -> Result<Vec<(Digest, Arc<Key>)>, KeysFileError> {
-    let one = |fault: String| KeysFileError { faults: vec![fault] };
-    let text = std::fs::read(path)
-        .map_err(|error| one(format!("cannot be read: {}", error.kind())))?;
+    let one = |fault: String| KeysFileError {
+        faults: vec![fault],
+    };
+    let text =
+        std::fs::read(path).map_err(|error| one(format!("cannot be read: {}", error.kind())))?;
     parse(&text)
 }
 
@@ -47,7 +49,11 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<(Digest, Arc<Key>)>, KeysFileErro
             Err((field, rule)) => faults.push(format!("keys[{row}].{field}: {rule}")),
         }
     }
-    if faults.is_empty() { Ok(keys) } else { Err(KeysFileError { faults }) }
+    if faults.is_empty() {
+        Ok(keys)
+    } else {
+        Err(KeysFileError { faults })
+    }
 }
 
 type Fault = (&'static str, &'static str);
@@ -60,8 +66,11 @@ fn entry(value: &Value) -> Result<(Digest, Arc<Key>), Fault> {
         .ok_or(("sha256", "the SHA-256 of the key as 64 hexadecimal digits"))?;
     let scopes = texts(value, "scopes")?.unwrap_or_default();
     let rule = ("scopes", "a list of `read`, `token`, `admin`, at least one");
-    let scopes: Vec<Scope> =
-        scopes.iter().map(|s| s.parse()).collect::<Result<_, _>>().map_err(|_| rule)?;
+    let scopes: Vec<Scope> = scopes
+        .iter()
+        .map(|s| s.parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| rule)?;
     if scopes.is_empty() {
         return Err(rule);
     }
@@ -71,11 +80,23 @@ fn entry(value: &Value) -> Result<(Digest, Arc<Key>), Fault> {
         if tenants.is_empty() {
             return Err(("tenants", "must not be empty; leave it out for all tenants"));
         }
-        if tenants.iter().any(|tenant| IntegrationId::new(tenant, "x").is_err()) {
+        if tenants
+            .iter()
+            .any(|tenant| IntegrationId::new(tenant, "x").is_err())
+        {
             return Err(("tenants", "holds something that is no tenant's name"));
         }
     }
-    Ok((digest, Arc::new(Key { id, name, scopes, tenants, created_at: None })))
+    Ok((
+        digest,
+        Arc::new(Key {
+            id,
+            name,
+            scopes,
+            tenants,
+            created_at: None,
+        }),
+    ))
 }
 
 fn text(value: &Value, field: &'static str) -> Result<Option<String>, Fault> {
@@ -91,7 +112,11 @@ fn texts(value: &Value, field: &'static str) -> Result<Option<Vec<String>>, Faul
         None | Some(Value::Null) => Ok(None),
         Some(Value::Array(all)) => all
             .iter()
-            .map(|one| one.as_str().map(str::to_owned).ok_or((field, "must be a list of texts")))
+            .map(|one| {
+                one.as_str()
+                    .map(str::to_owned)
+                    .ok_or((field, "must be a list of texts"))
+            })
             .collect::<Result<_, _>>()
             .map(Some),
         Some(_) => Err((field, "must be a list of texts")),
@@ -134,7 +159,12 @@ mod tests {
         .unwrap_err();
         assert_eq!(error.faults.len(), 5);
         let text = error.to_string();
-        for place in ["keys[0].sha256", "keys[1].scopes", "keys[2].tenants", "keys[3].id"] {
+        for place in [
+            "keys[0].sha256",
+            "keys[1].scopes",
+            "keys[2].tenants",
+            "keys[3].id",
+        ] {
             assert!(text.contains(place), "{text}");
         }
         assert!(!text.contains("CANARY"), "{text}");

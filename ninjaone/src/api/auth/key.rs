@@ -78,7 +78,9 @@ impl Key {
     /// Whether a tenant exists for it.
     #[must_use]
     pub fn sees(&self, tenant: &str) -> bool {
-        self.tenants.as_ref().is_none_or(|tenants| tenants.iter().any(|t| t == tenant))
+        self.tenants
+            .as_ref()
+            .is_none_or(|tenants| tenants.iter().any(|t| t == tenant))
     }
 }
 

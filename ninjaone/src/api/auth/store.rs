@@ -100,7 +100,10 @@ impl KeyStore {
     /// # Errors
     /// Everything that is wrong with the file.
     pub fn with_file(store: Arc<dyn Store>, path: PathBuf) -> Result<Self, KeysFileError> {
-        let known = Known { file: file::read(&path)?, ..Known::default() };
+        let known = Known {
+            file: file::read(&path)?,
+            ..Known::default()
+        };
         Ok(Self(Arc::new(Inner {
             store,
             file: Some(path),
@@ -124,7 +127,10 @@ impl KeyStore {
             rule: rule.to_owned(),
         };
         if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-            return Err(invalid("name", "1 to 100 characters, no control characters"));
+            return Err(invalid(
+                "name",
+                "1 to 100 characters, no control characters",
+            ));
         }
         let mut scopes = scopes.to_vec();
         scopes.sort_unstable();
@@ -147,8 +153,14 @@ impl KeyStore {
             doing: "writing down a key".to_owned(),
             why: error.to_string(),
         })?;
-        self.0.store.table_put(TABLE, &Digest::of(&presented).to_string(), &value).await?;
-        Ok(NewKey { id: key.id, key: presented })
+        self.0
+            .store
+            .table_put(TABLE, &Digest::of(&presented).to_string(), &value)
+            .await?;
+        Ok(NewKey {
+            id: key.id,
+            key: presented,
+        })
     }
 
     /// All keys, those of the file last.
@@ -156,8 +168,12 @@ impl KeyStore {
     /// # Errors
     /// When the store does not answer.
     pub async fn list(&self) -> Result<Vec<Key>, ServiceError> {
-        let mut keys: Vec<Key> =
-            self.table().await?.into_iter().map(|(_, key)| (*key).clone()).collect();
+        let mut keys: Vec<Key> = self
+            .table()
+            .await?
+            .into_iter()
+            .map(|(_, key)| (*key).clone())
+            .collect();
         keys.sort_by(|a, b| (&a.created_at, &a.id).cmp(&(&b.created_at, &b.id)));
         keys.extend(self.known().file.iter().map(|(_, key)| (**key).clone()));
         Ok(keys)
@@ -170,7 +186,11 @@ impl KeyStore {
     pub async fn revoke(&self, id: &str) -> Result<bool, ServiceError> {
         for (digest, key) in self.table().await? {
             if key.id == id {
-                return Ok(self.0.store.table_remove(TABLE, &digest.to_string()).await?);
+                return Ok(self
+                    .0
+                    .store
+                    .table_remove(TABLE, &digest.to_string())
+                    .await?);
             }
         }
         if self.known().file.iter().any(|(_, key)| key.id == id) {
@@ -227,7 +247,11 @@ impl KeyStore {
         reading.away = match read {
             Ok(Ok(table)) => {
                 let file = self.file_again().await;
-                let known = Arc::new(Known { table, file, read_at: Some(began) });
+                let known = Arc::new(Known {
+                    table,
+                    file,
+                    read_at: Some(began),
+                });
                 *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = known;
                 None
             }
@@ -253,7 +277,9 @@ impl KeyStore {
     /// The keys of the file; those known before if it has become unreadable.
     async fn file_again(&self) -> Vec<(Digest, Arc<Key>)> {
         let before = || self.known().file.clone();
-        let Some(path) = self.0.file.clone() else { return Vec::new() };
+        let Some(path) = self.0.file.clone() else {
+            return Vec::new();
+        };
         match tokio::task::spawn_blocking(move || file::read(&path)).await {
             Ok(Ok(keys)) => keys,
             Ok(Err(error)) => {
@@ -297,10 +323,16 @@ mod tests {
             created_at: None,
         });
         let away = || Some("away".to_owned());
-        assert_eq!(believed(Some(Arc::clone(&key)), true, away()).unwrap(), Some(Arc::clone(&key)));
+        assert_eq!(
+            believed(Some(Arc::clone(&key)), true, away()).unwrap(),
+            Some(Arc::clone(&key))
+        );
         assert!(believed(Some(Arc::clone(&key)), false, away()).is_err());
         assert!(believed(None, true, away()).is_err());
-        assert_eq!(believed(Some(Arc::clone(&key)), false, None).unwrap(), Some(key));
+        assert_eq!(
+            believed(Some(Arc::clone(&key)), false, None).unwrap(),
+            Some(key)
+        );
         assert_eq!(believed(None, false, None).unwrap(), None);
     }
 }

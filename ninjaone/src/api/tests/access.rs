@@ -16,8 +16,15 @@ async fn without_a_known_key_nothing_is_told() {
         let answer = fixture.get("/v1/integrations", key).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         assert_eq!(answer.problem(), "unauthorized");
-        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"evergreen\"");
-        assert!(key.is_empty() || !answer.text.contains(key), "{}", answer.text);
+        assert_eq!(
+            answer.header("www-authenticate"),
+            "Bearer realm=\"evergreen\""
+        );
+        assert!(
+            key.is_empty() || !answer.text.contains(key),
+            "{}",
+            answer.text
+        );
     }
 }
 
@@ -67,16 +74,28 @@ async fn scenario_61_another_tenants_integration_is_answered_as_one_that_is_not_
         (Scope::Admin, "POST", "/refresh"),
     ] {
         let stranger = fixture.key(scope, "stranger").await;
-        let others = fixture.ask(method, &format!("{there}{verb}"), &stranger, None).await;
+        let others = fixture
+            .ask(method, &format!("{there}{verb}"), &stranger, None)
+            .await;
         let own = format!("/v1/integrations/stranger/{}{verb}", seeded.integration);
         let missing = fixture.ask(method, &own, &stranger, None).await;
-        assert_eq!(others.status, StatusCode::NOT_FOUND, "{method} {verb}: {}", others.text);
-        assert_eq!((missing.status, &missing.text), (others.status, &others.text));
+        assert_eq!(
+            others.status,
+            StatusCode::NOT_FOUND,
+            "{method} {verb}: {}",
+            others.text
+        );
+        assert_eq!(
+            (missing.status, &missing.text),
+            (others.status, &others.text)
+        );
         assert_eq!(missing.headers, others.headers);
     }
     // Before a body is looked at, too.
     let stranger = fixture.key(Scope::Admin, "stranger").await;
-    let answer = fixture.ask("PUT", &there, &stranger, Some("not json".to_owned())).await;
+    let answer = fixture
+        .ask("PUT", &there, &stranger, Some("not json".to_owned()))
+        .await;
     assert_eq!(answer.problem(), "not-found");
 }
 
@@ -95,24 +114,38 @@ async fn a_bound_key_lists_its_tenant_alone() {
     assert_eq!(listed(&own, "").await, 1);
     assert_eq!(listed(&own, "?tenant=stranger").await, 0);
     assert_eq!(listed(&stranger, "").await, 0);
-    assert_eq!(listed(&stranger, &format!("?tenant={}", seeded.tenant)).await, 0);
+    assert_eq!(
+        listed(&stranger, &format!("?tenant={}", seeded.tenant)).await,
+        0
+    );
     let bound = fixture.key(Scope::Admin, &seeded.tenant).await;
     let answer = fixture.post("/v1/backfill", &bound, &json!({})).await;
     assert_eq!(answer.json()["field"], "only");
     let only = json!({ "only": format!("{}/{}", seeded.tenant, seeded.integration) });
-    assert_eq!(fixture.post("/v1/backfill", &bound, &only).await.status, StatusCode::OK);
+    assert_eq!(
+        fixture.post("/v1/backfill", &bound, &only).await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
 async fn keys_are_made_listed_and_revoked_and_kept_hashed() {
     let fixture = Fixture::new().await;
-    let new = fixture.keys.create("ci", &[Scope::Read, Scope::Token], Some("acme")).await.unwrap();
+    let new = fixture
+        .keys
+        .create("ci", &[Scope::Read, Scope::Token], Some("acme"))
+        .await
+        .unwrap();
     let listed = fixture.keys.list().await.unwrap();
     let key = listed.iter().find(|key| key.id == new.id).unwrap();
     assert_eq!(key.scopes, [Scope::Read, Scope::Token]);
     assert_eq!(key.tenants.as_deref(), Some(&["acme".to_owned()][..]));
     assert!(key.created_at.is_some());
-    assert!(!serde_json::to_string(&listed).unwrap().contains(new.key.expose_secret()));
+    assert!(
+        !serde_json::to_string(&listed)
+            .unwrap()
+            .contains(new.key.expose_secret())
+    );
     assert!(!format!("{new:?}").contains(new.key.expose_secret()));
     assert!(fixture.keys.revoke(&new.id).await.unwrap());
     assert!(!fixture.keys.revoke(&new.id).await.unwrap());
@@ -129,9 +162,16 @@ async fn keys_are_made_listed_and_revoked_and_kept_hashed() {
 #[tokio::test]
 async fn a_new_key_works_at_once_and_a_revoked_one_not_for_long() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.get("/v1/integrations", &fixture.read).await.status, 200);
+    assert_eq!(
+        fixture.get("/v1/integrations", &fixture.read).await.status,
+        200
+    );
     // The table has just been read without this one.
-    let late = fixture.keys.create("late", &[Scope::Read], None).await.unwrap();
+    let late = fixture
+        .keys
+        .create("late", &[Scope::Read], None)
+        .await
+        .unwrap();
     let text = late.key.expose_secret();
     assert_eq!(fixture.get("/v1/integrations", text).await.status, 200);
     assert!(fixture.keys.revoke(&late.id).await.unwrap());
@@ -145,13 +185,32 @@ async fn keys_of_a_file_work_beside_those_of_the_table() {
     let fixture = Fixture::new().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let sha256 = Digest::of(&"eg_from_a_file".into()).to_string();
-    let text = json!({ "keys": [{ "id": "f1", "name": "f", "sha256": sha256, "scopes": ["read"] }] });
+    let text =
+        json!({ "keys": [{ "id": "f1", "name": "f", "sha256": sha256, "scopes": ["read"] }] });
     std::fs::write(file.path(), text.to_string()).unwrap();
     let keys = KeyStore::with_file(fixture.store.clone(), file.path().to_owned()).unwrap();
-    assert_eq!(keys.find(&"eg_from_a_file".into()).await.unwrap().unwrap().id, "f1");
-    assert!(keys.find(&fixture.admin.as_str().into()).await.unwrap().is_some());
+    assert_eq!(
+        keys.find(&"eg_from_a_file".into())
+            .await
+            .unwrap()
+            .unwrap()
+            .id,
+        "f1"
+    );
+    assert!(
+        keys.find(&fixture.admin.as_str().into())
+            .await
+            .unwrap()
+            .is_some()
+    );
     assert!(keys.list().await.unwrap().iter().any(|key| key.id == "f1"));
-    assert!(keys.revoke("f1").await.unwrap_err().to_string().contains("remove it there"));
+    assert!(
+        keys.revoke("f1")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("remove it there")
+    );
     std::fs::write(file.path(), "damaged").unwrap();
     assert!(KeyStore::with_file(fixture.store.clone(), file.path().to_owned()).is_err());
 }

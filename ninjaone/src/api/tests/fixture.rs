@@ -50,14 +50,23 @@ impl Answer {
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The last part of a problem's type.
     pub(super) fn problem(&self) -> String {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{}",
+            self.text
+        );
         let kind = self.json()["type"].as_str().unwrap().to_owned();
-        kind.strip_prefix("urn:evergreen:problem:").unwrap().to_owned()
+        kind.strip_prefix("urn:evergreen:problem:")
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -67,7 +76,10 @@ impl Fixture {
     }
 
     pub(super) async fn with(open_connect: bool) -> Self {
-        let options = SimulatorOptions { auto_approve: true, ..SimulatorOptions::default() };
+        let options = SimulatorOptions {
+            auto_approve: true,
+            ..SimulatorOptions::default()
+        };
         let simulator = Simulator::start(options).await.unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let key = KeyRing::generate().unwrap();
@@ -97,17 +109,35 @@ impl Fixture {
         let ending = CancellationToken::new();
         let site = Site::new(app, keys.clone(), open_connect, ending.clone());
         let [admin, read, token] = made.try_into().unwrap();
-        Self { simulator, router: server::router(site), store, keys, ending, admin, read, token }
+        Self {
+            simulator,
+            router: server::router(site),
+            store,
+            keys,
+            ending,
+            admin,
+            read,
+            token,
+        }
     }
 
     /// Adopts a grant that the simulator knows.
     pub(super) async fn adopted(&self) -> SeededGrant {
-        let seeded = self.simulator.handle().seed(SeedRequest::count(1)).unwrap().remove(0);
+        let seeded = self
+            .simulator
+            .handle()
+            .seed(SeedRequest::count(1))
+            .unwrap()
+            .remove(0);
         let answer = self
-            .put(&path(&seeded), &self.admin, &json!({
-                "access_token": seeded.access_token, "refresh_token": seeded.refresh_token,
-                "expires_at": seeded.expires_at, "instance_url": seeded.instance_url,
-            }))
+            .put(
+                &path(&seeded),
+                &self.admin,
+                &json!({
+                    "access_token": seeded.access_token, "refresh_token": seeded.refresh_token,
+                    "expires_at": seeded.expires_at, "instance_url": seeded.instance_url,
+                }),
+            )
             .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         assert_eq!(answer.json()["result"], "adopted");
@@ -115,7 +145,11 @@ impl Fixture {
     }
 
     pub(super) async fn key(&self, scope: Scope, tenant: &str) -> String {
-        let new = self.keys.create("bound", &[scope], Some(tenant)).await.unwrap();
+        let new = self
+            .keys
+            .create("bound", &[scope], Some(tenant))
+            .await
+            .unwrap();
         new.key.expose_secret().to_owned()
     }
 
@@ -142,7 +176,8 @@ impl Fixture {
         if !key.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
-        self.send(request.body(Body::from(body.unwrap_or_default())).unwrap()).await
+        self.send(request.body(Body::from(body.unwrap_or_default())).unwrap())
+            .await
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
@@ -150,7 +185,11 @@ impl Fixture {
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 10 * 1024 * 1024).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, text }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text,
+        }
     }
 }
 

@@ -29,17 +29,39 @@ fn the_document_has_every_route_and_no_other() {
 #[test]
 fn every_operation_of_v1_names_its_scope_and_its_problems() {
     let document = serde_json::to_value(openapi_document()).unwrap();
-    assert_eq!(document["components"]["securitySchemes"]["api_key"]["scheme"], "bearer");
-    for name in ["Problem", "StatusView", "Listing", "TokenView", "EventView", "Report"] {
-        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    assert_eq!(
+        document["components"]["securitySchemes"]["api_key"]["scheme"],
+        "bearer"
+    );
+    for name in [
+        "Problem",
+        "StatusView",
+        "Listing",
+        "TokenView",
+        "EventView",
+        "Report",
+    ] {
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name}"
+        );
     }
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+            assert!(
+                operation["summary"].is_string(),
+                "{method} {path} has no summary"
+            );
             if path.starts_with("/v1/") {
-                assert!(operation["security"][0]["api_key"][0].is_string(), "{method} {path}");
+                assert!(
+                    operation["security"][0]["api_key"][0].is_string(),
+                    "{method} {path}"
+                );
                 let problem = &operation["responses"]["default"]["content"];
-                assert!(problem["application/problem+json"].is_object(), "{method} {path}");
+                assert!(
+                    problem["application/problem+json"].is_object(),
+                    "{method} {path}"
+                );
             }
         }
     }
@@ -48,16 +70,31 @@ fn every_operation_of_v1_names_its_scope_and_its_problems() {
 #[tokio::test]
 async fn what_is_not_served_is_a_problem_too() {
     let fixture = Fixture::new().await;
-    for path in ["/v2/integrations", "/v1", "/assets/secret.js", "/assets/../Cargo.toml"] {
+    for path in [
+        "/v2/integrations",
+        "/v1",
+        "/assets/secret.js",
+        "/assets/../Cargo.toml",
+    ] {
         let answer = fixture.get(path, "").await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(answer.problem(), "not-found");
     }
-    let answer = fixture.ask("PATCH", "/v1/integrations/a/b", &fixture.admin, None).await;
+    let answer = fixture
+        .ask("PATCH", "/v1/integrations/a/b", &fixture.admin, None)
+        .await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(answer.problem(), "method-not-allowed");
-    assert!(answer.header("allow").contains("PUT"), "{:?}", answer.headers);
-    for path in ["/v1/integrations/a%2Fb/c", "/v1/integrations/-a/c", "/v1/integrations/%FF/c"] {
+    assert!(
+        answer.header("allow").contains("PUT"),
+        "{:?}",
+        answer.headers
+    );
+    for path in [
+        "/v1/integrations/a%2Fb/c",
+        "/v1/integrations/-a/c",
+        "/v1/integrations/%FF/c",
+    ] {
         let answer = fixture.get(path, &fixture.read).await;
         assert_eq!(answer.problem(), "invalid-input", "{path}");
     }
@@ -70,16 +107,40 @@ async fn a_body_is_judged_by_field_and_bound() {
     for (body, status, kind) in [
         ("{".to_owned(), 400, "malformed-body"),
         ("[]".to_owned(), 400, "malformed-body"),
-        (format!("{{\"a\":\"{}\"}}", "x".repeat(1024 * 1024)), 413, "too-large"),
-        (json!({ "refresh_token": 7 }).to_string(), 422, "invalid-input"),
-        (json!({ "refresh_token": "r", "expires_at": "CANARY" }).to_string(), 422, "invalid-input"),
-        (json!({ "refresh_token": "r", "refreshtoken": "CANARY" }).to_string(), 422, "invalid-input"),
+        (
+            format!("{{\"a\":\"{}\"}}", "x".repeat(1024 * 1024)),
+            413,
+            "too-large",
+        ),
+        (
+            json!({ "refresh_token": 7 }).to_string(),
+            422,
+            "invalid-input",
+        ),
+        (
+            json!({ "refresh_token": "r", "expires_at": "CANARY" }).to_string(),
+            422,
+            "invalid-input",
+        ),
+        (
+            json!({ "refresh_token": "r", "refreshtoken": "CANARY" }).to_string(),
+            422,
+            "invalid-input",
+        ),
         (json!({}).to_string(), 422, "invalid-input"),
     ] {
         let answer = fixture.ask("PUT", path, &fixture.admin, Some(body)).await;
-        assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (status, kind));
+        assert_eq!(
+            (answer.status.as_u16(), answer.problem().as_str()),
+            (status, kind)
+        );
         assert!(!answer.text.contains("CANARY"), "{}", answer.text);
-        assert_eq!(answer.json()["field"].is_string(), status == 422, "{}", answer.text);
+        assert_eq!(
+            answer.json()["field"].is_string(),
+            status == 422,
+            "{}",
+            answer.text
+        );
     }
 }
 
@@ -96,7 +157,11 @@ async fn pages_let_nothing_in_but_their_own_files() {
         assert_eq!(page.header("x-content-type-options"), "nosniff");
         assert_eq!(page.header("x-frame-options"), "DENY");
         assert_eq!(page.header("cache-control"), "no-store");
-        for asset in page.text.split('"').filter(|text| text.starts_with("/assets/")) {
+        for asset in page
+            .text
+            .split('"')
+            .filter(|text| text.starts_with("/assets/"))
+        {
             let file = fixture.get(asset, "").await;
             assert_eq!(file.status, StatusCode::OK, "{asset}");
             assert!(!file.header("content-type").contains("html"), "{asset}");
@@ -130,11 +195,19 @@ async fn scenario_65_no_answer_holds_a_secret_but_the_one_that_should() {
     ];
     secrets.extend([&fixture.admin, &fixture.read, &fixture.token].map(Clone::clone));
     let mut answers = vec![
-        fixture.post(&format!("{there}/refresh"), &fixture.admin, &json!({})).await,
-        fixture.post("/v1/backfill", &fixture.admin, &json!({})).await,
+        fixture
+            .post(&format!("{there}/refresh"), &fixture.admin, &json!({}))
+            .await,
+        fixture
+            .post("/v1/backfill", &fixture.admin, &json!({}))
+            .await,
         fixture.ask("DELETE", &there, &fixture.token, None).await,
-        fixture.get("/oauth/callback?code=CANARY&state=CANARY", "").await,
-        fixture.get("/oauth/connect/acme/prod?ticket=CANARY", "").await,
+        fixture
+            .get("/oauth/callback?code=CANARY&state=CANARY", "")
+            .await,
+        fixture
+            .get("/oauth/connect/acme/prod?ticket=CANARY", "")
+            .await,
     ];
     for (path, key) in [
         (there.clone(), &fixture.read),
@@ -148,7 +221,10 @@ async fn scenario_65_no_answer_holds_a_secret_but_the_one_that_should() {
     ] {
         answers.push(fixture.get(&path, key).await);
     }
-    let token = fixture.get(&format!("{there}/token"), &fixture.token).await.json();
+    let token = fixture
+        .get(&format!("{there}/token"), &fixture.token)
+        .await
+        .json();
     secrets.push(token["access_token"].as_str().unwrap().to_owned());
     secrets.push("CANARY".to_owned());
     for answer in answers {
