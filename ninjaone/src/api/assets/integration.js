@@ -130,6 +130,8 @@ function draw() {
   $("refresh").hidden = !["Scheduled", "Refreshing", "Active"].includes(view.state);
   $("reset").hidden = view.state !== "ReconnectRequired";
   $("connect").hidden = view.grant !== "user" || verdict.group === "healthy" || !view.instance_url;
+  // The button that helps is the one that stands out.
+  $("connect").classList.toggle("quiet", view.recovery !== "reconnect");
 
   const expires = parse(view.access_token_expires_at);
   const next = parse(view.next_refresh_at);
@@ -142,7 +144,7 @@ function draw() {
   const share = alive ? Math.max(2, Math.min(100, 100 * (expires - time) / (expires - began))) : 0;
   $("meter").hidden = expires === null;
   $("meter").firstElementChild.style.width = `${share}%`;
-  say($("next"), view.state === "Refreshing" ? "Now" : next === null ? "None planned"
+  say($("next"), view.state === "Refreshing" ? "Now" : next === null ? (view.state === "Active" ? "Checked hourly" : "None planned")
     : next > time ? until(next, time) : time - next < 60_000 ? "Due now" : `Overdue by ${span(time - next)}`);
   say($("next-note"), next === null ? "" : `${moment(next)}${view.purpose ? `, ${view.purpose}` : ""}`);
   say($("last"), last === null ? "Never" : ago(last, time));
@@ -197,7 +199,7 @@ function list(target, facts) {
   there.forEach(([, value], i) => say(target.children[i].lastChild, value));
 }
 
-const KNOWN = new Set(["at", "from", "to", "on", "wake_at", "attempt", "fence", "v"]);
+const KNOWN = new Set(["at", "from", "to", "on", "wake_at", "next_refresh_at", "attempt", "fence", "v"]);
 
 function drawHistory(transitions) {
   const body = $("history");

@@ -4,5 +4,7 @@ mod access;
 mod consent;
 mod events;
 mod fixture;
+mod logs;
+mod server;
 mod surface;
 mod verbs;
