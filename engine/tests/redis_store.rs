@@ -17,6 +17,8 @@ use evergreen_engine::store::{
 
 use self::support::Server;
 
+/// Every write reaches the disk before it is answered: confirming takes no time.
+const SAFE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const QUICK: Duration = Duration::from_millis(400);
 
 fn id(name: &str) -> WorkflowId {
@@ -253,7 +255,7 @@ async fn a_flushed_script_cache_is_filled_again() {
 /// A stopped server accepts connections and answers nothing.
 #[tokio::test]
 async fn a_stopped_server_is_away_and_nothing_hangs() {
-    let server = Server::start(&["--appendonly", "yes"]);
+    let server = Server::start(&SAFE);
     let options = RedisOptions {
         reply_timeout: QUICK,
         pool: 2,
@@ -343,7 +345,7 @@ async fn connections_bear_names_that_people_know() {
 
 #[tokio::test]
 async fn a_restart_changes_the_run_id_and_nothing_else() {
-    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut server = Server::start(&SAFE);
     let store = RedisStore::connect(server.options()).await.unwrap();
     store.signal(&creating("a", true)).await.unwrap();
     let before = (store.run_id().await.unwrap(), store.meta().await.unwrap());
@@ -361,26 +363,40 @@ async fn a_restart_changes_the_run_id_and_nothing_else() {
     );
 }
 
+/// Returns when a durable write is confirmed: a replica that has just been filled first writes its
+/// file anew, and has nothing safe until that is done.
+async fn settled(store: &RedisStore) {
+    let confirmed =
+        async { while store.signal(&creating("settled", true)).await.unwrap() != queued(true) {} };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, confirmed).await.unwrap();
+}
+
+async fn acknowledgements(server: &Server) -> u64 {
+    server.calls_of("waitaof").await + server.calls_of("wait").await
+}
+
 /// Many at once need few acknowledgements: what comes while one is awaited shares the next.
 #[tokio::test]
 async fn durable_writes_share_their_acknowledgements() {
     const WRITES: usize = 300;
-    let server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let server = Server::start(&SAFE);
     let port = server.port().to_owned();
-    let replica = ["--appendonly", "yes", "--replicaof", "127.0.0.1", &port];
-    let _replica = Server::start(&replica);
+    let _replica = Server::start(&[&SAFE[..], &["--replicaof", "127.0.0.1", &port]].concat());
     server.has_replicas(1).await;
     let options = RedisOptions {
         replicas: 1,
         ..server.options()
     };
     let store = RedisStore::connect(options).await.unwrap();
+    settled(&store).await;
+    let before = acknowledgements(&server).await;
     let signal = async |n: usize| store.signal(&creating(&format!("w{n}"), true)).await;
     let writes = futures::future::join_all((0..WRITES).map(signal));
     for answer in writes.await {
         assert_eq!(answer.unwrap(), queued(true));
     }
-    let waits = server.calls_of("waitaof").await + server.calls_of("wait").await;
+    let waits = acknowledgements(&server).await - before;
     assert!(
         (1..=20).contains(&waits),
         "{WRITES} writes, {waits} acknowledgements"
@@ -389,21 +405,18 @@ async fn durable_writes_share_their_acknowledgements() {
 
 #[tokio::test]
 async fn what_the_replica_does_not_have_is_not_confirmed() {
-    let server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let server = Server::start(&SAFE);
     let port = server.port().to_owned();
-    let replica = ["--appendonly", "yes", "--replicaof", "127.0.0.1", &port];
-    let replica = Server::start(&replica);
+    let replica = Server::start(&[&SAFE[..], &["--replicaof", "127.0.0.1", &port]].concat());
     server.has_replicas(1).await;
     let with = |replicas| RedisOptions {
         replicas,
-        reply_timeout: QUICK,
+        confirm_timeout: QUICK,
         ..server.options()
     };
     let store = RedisStore::connect(with(1)).await.unwrap();
-    assert_eq!(
-        store.signal(&creating("a", true)).await.unwrap(),
-        queued(true)
-    );
+    settled(&store).await;
+    store.signal(&creating("a", true)).await.unwrap();
     replica.stop();
     let record = hold(&store, "a").await;
     let last = commit("a", &record);

@@ -328,6 +328,12 @@ pub trait Store: Send + Sync + 'static {
     /// How many partitions there are.
     fn partitions(&self) -> u16;
 
+    /// Whether a confirmation (see [`Commit::durable`]) says that the write has reached a disk. Where
+    /// it does not, what is kept elsewhere until then should be kept for a while longer.
+    fn confirms_disks(&self) -> bool {
+        true
+    }
+
     /// Takes a workflow. See `engine/scripts/claim.lua`.
     async fn claim(&self, claim: &Claim) -> Result<Told<Claimed>, StoreError>;
 

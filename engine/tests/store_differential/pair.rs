@@ -9,7 +9,7 @@ use std::time::Duration;
 use evergreen_engine::id::WorkflowId;
 use evergreen_engine::machine::Millis;
 use evergreen_engine::store::clock::ManualClock;
-use evergreen_engine::store::memory::MemoryStore;
+use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::RedisStore;
 use evergreen_engine::store::{
     Claim, ClaimMode, Claimed, Commit, Committed, Creation, OutboxEntry, Reconciled, Signal, Store,
@@ -131,11 +131,8 @@ impl Pair {
                 }
             }
             Step::BreakIndex { id, set, score } => {
-                self.astray = true;
                 let score = score.map(|offset| self.at(offset));
-                self.model.break_index(&self.ids[*id], *set, score);
-                support::break_index(&mut self.raw, &self.prefix, &self.ids[*id], *set, score)
-                    .await;
+                self.break_index(*id, *set, score).await;
             }
             Step::Peek => {
                 let a = self.model.peek(&[0]).await.unwrap();
@@ -265,6 +262,13 @@ impl Pair {
         prop_assert_eq!(a, self.redis.signal(&ask).await.unwrap());
         self.note(&a);
         Ok(())
+    }
+
+    pub(crate) async fn break_index(&mut self, id: usize, set: Set, score: Option<Millis>) {
+        self.astray = true;
+        let id = &self.ids[id];
+        self.model.break_index(id, set, score);
+        support::break_index(&mut self.raw, &self.prefix, id, set, score).await;
     }
 
     pub(crate) async fn reconcile(&mut self, id: usize) -> Result<Reconciled, TestCaseError> {

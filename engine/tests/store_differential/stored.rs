@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use evergreen_engine::machine::Millis;
 use evergreen_engine::record::{Envelope, Record};
-use evergreen_engine::store::memory::Inspection;
+use evergreen_engine::store::memory::{Inspection, Set};
 use evergreen_engine::store::{OutboxEntry, Reconciled, Store, StreamEntry};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use crate::pair::Pair;
 use crate::steps::WORKFLOWS;
+use crate::support::BEGIN;
 
 /// The keys of one workflow: record, inbox, sealed blobs, log, and its scores in `due` and `parked`.
 type Stored = (
@@ -77,11 +78,21 @@ impl Pair {
         Ok(())
     }
 
-    /// What both tell of the whole partition.
+    /// What both tell of the whole partition at the end.
     pub(crate) async fn agree(&mut self) -> Result<(), TestCaseError> {
         for id in 0..WORKFLOWS {
             let found = self.reconcile(id).await?;
             prop_assert!(self.astray || found == Reconciled::Right, "{found:?}");
+        }
+        // Whatever state each was left in, a broken index is put right from it.
+        for id in 0..WORKFLOWS {
+            for score in [None, Some(BEGIN + 77)] {
+                self.break_index(id, Set::Due, score).await;
+                self.reconcile(id).await?;
+                self.compare().await?;
+                let found = self.reconcile(id).await?;
+                prop_assert_eq!(found, Reconciled::Right);
+            }
         }
         let entries = |page: Vec<StreamEntry>| -> Vec<OutboxEntry> {
             page.into_iter().map(|event| event.entry).collect()

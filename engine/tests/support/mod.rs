@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evergreen_engine::id::WorkflowId;
 use evergreen_engine::machine::Millis;
@@ -140,7 +141,7 @@ impl Server {
     /// Returns when so many replicas follow.
     pub(crate) async fn has_replicas(&self, count: u32) {
         let mut raw = self.raw().await;
-        raw.set_response_timeout(std::time::Duration::from_secs(20));
+        raw.set_response_timeout(Duration::from_secs(20));
         let mut wait = redis::cmd("WAIT");
         wait.arg(count).arg(15_000);
         let followers: u32 = wait.query_async(&mut raw).await.unwrap();
@@ -161,6 +162,8 @@ impl Server {
         RedisOptions {
             prefix: format!("test-{:016x}", rand::random::<u64>()),
             allow_volatile: true,
+            // A machine that is busy with other tests is no reason to fail.
+            reply_timeout: Duration::from_secs(20),
             ..RedisOptions::new(&self.url)
         }
     }

@@ -1,8 +1,9 @@
 //! The journal around a rotated pair: written between the reply and the commit, removed when the
 //! commit is safe, replayed when that is in doubt.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use evergreen_engine::store::Signalled;
 use evergreen_engine::{Delivery, Engine, WorkflowId};
@@ -11,6 +12,9 @@ use super::sealing::workflow;
 use crate::journal::{Entry, EntryId, Journal};
 use crate::lifecycle::{Credential, Issued, Rescued, Signal};
 use crate::vault::{FingerprintKey, KeyRing, Place};
+
+/// How long an entry is kept whose pair is in a store that cannot confirm it.
+const UNCONFIRMED: Duration = Duration::from_secs(60);
 
 /// What a replay of the journal came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -33,6 +37,8 @@ pub struct Keeper {
     journal: Option<Journal>,
     /// Entries whose commit is being tried right now by this process: not to be replayed.
     under_way: Mutex<HashSet<EntryId>>,
+    /// Entries whose pair is in the store, which cannot say that it is on a disk.
+    aging: Mutex<VecDeque<(Instant, EntryId)>>,
 }
 
 impl Keeper {
@@ -48,6 +54,7 @@ impl Keeper {
             fingerprints,
             journal,
             under_way: Mutex::default(),
+            aging: Mutex::default(),
         }
     }
 
@@ -96,10 +103,29 @@ impl Keeper {
         }
     }
 
-    /// The pair is safe in the store.
-    pub(super) async fn settled(&self, entry: EntryId) {
+    /// The pair is in the store. Its entry goes at once if that means on a disk, else after a while.
+    pub(super) async fn settled(&self, entry: EntryId, on_disk: bool) {
         self.lock().remove(&entry);
-        self.forget(entry).await;
+        if on_disk {
+            self.forget(entry).await;
+        } else {
+            lock(&self.aging).push_back((Instant::now(), entry));
+        }
+        self.sweep().await;
+    }
+
+    /// Takes out entries that have been in the store for long enough without a confirmation.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            let old = {
+                let mut aging = lock(&self.aging);
+                aging.pop_front_if(|(since, _)| since.elapsed() >= UNCONFIRMED)
+            };
+            match old {
+                Some((_, entry)) => self.forget(entry).await,
+                None => return,
+            }
+        }
     }
 
     async fn forget(&self, entry: EntryId) {
@@ -177,10 +203,12 @@ impl Keeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<EntryId>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.under_way)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Delivered {

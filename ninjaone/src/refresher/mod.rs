@@ -105,7 +105,15 @@ impl Activities<Credential> for Refresher {
         if let Outcome::Refreshed(issued) = outcome
             && let Some(entry) = issued.entry
         {
-            self.keeper.settled(entry).await;
+            self.keeper.settled(entry, self.confirms_disks()).await;
         }
+    }
+}
+
+impl Refresher {
+    fn confirms_disks(&self) -> bool {
+        self.engine
+            .get()
+            .is_some_and(|engine| engine.store().confirms_disks())
     }
 }

@@ -370,7 +370,7 @@ fn read_on(refresher: &Refresher, late: Late, reply: tokio::task::JoinHandle<Opt
             Some(entry),
         ) = (told, issued.entry)
         {
-            worker.keeper.settled(entry).await;
+            worker.keeper.settled(entry, worker.confirms_disks()).await;
         }
     });
 }

@@ -232,6 +232,7 @@ impl App {
                 }
                 Err(error) => tracing::debug!(%error, "the store's run is not known"),
             }
+            self.0.refresher.keeper.sweep().await;
             if !settings_told {
                 match self.tell_settings().await {
                     Ok(()) => settings_told = true,

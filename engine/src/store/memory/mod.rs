@@ -1,7 +1,7 @@
 //! The protocol, written down in plain Rust.
 //!
 //! One file an operation, each the twin of the script of the same name; a differential test holds
-//! the two together, field by field, over random sequences. Everything lies in one [`Space`] behind
+//! the two together, field by field, over random sequences. Everything lies in one `Space` behind
 //! one mutex, which is never held across an await: what Redis gets from running scripts one after
 //! another, this store gets from the lock.
 //!

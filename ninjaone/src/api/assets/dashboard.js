@@ -228,8 +228,8 @@ function count(row, time) {
   const alive = view.access_token_valid && expires !== null && expires > time;
   say(row.life, ended ? "–" : alive ? `${span(expires - time)} left${view.expiry_assumed ? ", assumed" : ""}`
     : expires === null ? "none" : `expired ${ago(expires, time)}`);
-  row.meter.hidden = ended || expires === null;
-  row.meter.firstChild.style.width = `${alive ? share(view, expires, time) : 0}%`;
+  row.meter.hidden = ended || expires === null || last === null || last >= expires;
+  row.meter.firstChild.style.width = `${alive ? share(last, expires, time) : 0}%`;
   say(row.next, view.state === "Refreshing" ? "now" : next === null ? (view.state === "Active" ? "checked hourly" : "none planned")
     : next > time ? until(next, time) : time - next < 60_000 ? "due now" : `overdue by ${span(time - next)}`);
   say(row.last, last === null ? "never" : ago(last, time));
@@ -238,12 +238,9 @@ function count(row, time) {
   }
 }
 
-// How much of the token's life is left, where its begin is known.
-function share(view, expires, time) {
-  const began = parse(view.last_refresh_at);
-  const life = began !== null && began < expires ? expires - began : 3_600_000;
-  return Math.max(2, Math.min(100, Math.round(100 * (expires - time) / life)));
-}
+// How much of the token's life is left. Its length is known only from a refresh.
+const share = (last, expires, time) =>
+  Math.max(2, Math.min(100, Math.round(100 * (expires - time) / (expires - last))));
 
 let ticks = 0;
 function tick() {
