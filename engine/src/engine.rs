@@ -15,12 +15,13 @@ use crate::id::WorkflowId;
 use crate::limits::{self, Limits, LimitsError};
 use crate::load;
 use crate::machine::Workflow;
+use crate::news::News;
 use crate::record::{Reading, Record};
 use crate::store::{
     Claim, ClaimMode, Claimed, Creation, Signal, Signalled, Store, StoreError, Told,
 };
 use crate::trust::Trust;
-use crate::turn::{self, Env, Holding, News, TurnEnd};
+use crate::turn::{self, Env, Holding, TurnEnd};
 use crate::writing::random_id;
 
 /// Runs turns of one kind. This is where type parameters end.

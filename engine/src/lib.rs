@@ -20,6 +20,7 @@ pub mod id;
 pub mod limits;
 mod load;
 pub mod machine;
+mod news;
 pub mod reconciler;
 pub mod record;
 pub mod store;

@@ -19,6 +19,7 @@ use crate::agenda::{Agenda, Next};
 use crate::counters::Counters;
 use crate::engine::{Engine, Taken};
 use crate::id::WorkflowId;
+use crate::news::Told;
 use crate::store::{ClaimMode, Claimed, StoreError, Wakes};
 use crate::turn::TurnEnd;
 use crate::{heartbeat, reconciler};
@@ -77,7 +78,7 @@ struct Poller {
     permits: Arc<Semaphore>,
     busy: HashSet<String>,
     wakes: Option<Wakes>,
-    news: mpsc::UnboundedReceiver<(u16, crate::store::Heads, u64)>,
+    news: mpsc::UnboundedReceiver<Told>,
     ended: (
         mpsc::UnboundedSender<String>,
         mpsc::UnboundedReceiver<String>,

@@ -139,27 +139,51 @@ pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String)
     }
 }
 
-/// Sends a commit until it is answered or trust ends.
+/// How long a commit is sent again that is not answered.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// While this window is open.
+    Within(Trust),
+    /// Until it is answered, and confirmed, however long that takes: what it carries exists nowhere
+    /// else.
+    Endless,
+}
+
+/// Sends a commit until it is answered or patience ends. `v` is the count of transitions before it.
 pub(crate) async fn send<W: Workflow>(
     env: &Env<W>,
     commit: &Commit,
-    trust: Trust,
+    v: u64,
+    patience: Patience,
 ) -> Result<Committed, StoreError> {
     let mut pause = limits::COMMIT_RETRY_FIRST;
+    let mut replies_lost = false;
     loop {
-        match env.store.commit(commit).await {
-            Ok(told) => {
-                env.news.tell(
-                    commit.id.partition(env.store.partitions()),
-                    told.heads,
-                    told.now,
-                );
-                return Ok(told.answer);
+        match (env.store.commit(commit).await, patience) {
+            (Ok(told), Patience::Endless) if unconfirmed(&told.answer) => {
+                tracing::warn!(id = %commit.id, "a commit is not confirmed yet; asking again");
             }
-            Err(error @ StoreError::Refused { .. }) => return Err(error),
-            Err(error) => {
+            (Ok(told), _) => {
+                let partition = commit.id.partition(env.store.partitions());
+                env.news.tell(partition, told.heads, told.now);
+                return Ok(match told.answer {
+                    // Nothing is left that could tell of it: an earlier try ended the workflow.
+                    Committed::Unknown if commit.finish && replies_lost => Committed::Written {
+                        v: v + 1,
+                        already: true,
+                        ours: false,
+                        confirmed: true,
+                    },
+                    answer => answer,
+                });
+            }
+            (Err(error @ StoreError::Refused { .. }), _) => return Err(error),
+            (Err(error), patience) => {
                 Counters::add(&env.counters.store_away, 1);
-                if trust.left() < pause {
+                replies_lost = true;
+                if let Patience::Within(trust) = patience
+                    && trust.left() < pause
+                {
                     return Err(error);
                 }
                 tracing::debug!(id = %commit.id, %error, "a commit is sent again");
@@ -170,36 +194,14 @@ pub(crate) async fn send<W: Workflow>(
     }
 }
 
-/// Sends a commit until it is answered, and confirmed, however long that takes: what it carries
-/// exists nowhere else.
-pub(crate) async fn send_until_answered<W: Workflow>(
-    env: &Env<W>,
-    commit: &Commit,
-) -> Result<Committed, StoreError> {
-    let mut pause = limits::COMMIT_RETRY_FIRST;
-    loop {
-        match env.store.commit(commit).await {
-            Ok(told) => match told.answer {
-                Committed::Written {
-                    confirmed: false, ..
-                } => {
-                    tracing::warn!(id = %commit.id, "a commit is not confirmed yet; asking again");
-                }
-                answer => {
-                    let partition = commit.id.partition(env.store.partitions());
-                    env.news.tell(partition, told.heads, told.now);
-                    return Ok(answer);
-                }
-            },
-            Err(error @ StoreError::Refused { .. }) => return Err(error),
-            Err(error) => {
-                Counters::add(&env.counters.store_away, 1);
-                tracing::warn!(id = %commit.id, %error, "an outcome waits to be stored");
-            }
+fn unconfirmed(answer: &Committed) -> bool {
+    matches!(
+        answer,
+        Committed::Written {
+            confirmed: false,
+            ..
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::COMMIT_RETRY_MAX);
-    }
+    )
 }
 
 /// What the blobs are once a commit's changes have been written.

@@ -1,0 +1,38 @@
+//! The activity itself: inside the trust window, and never longer.
+
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::begin::Intent;
+use super::{Env, Holding};
+use crate::activities::Call;
+use crate::machine::Workflow;
+
+/// Performs what was written down; whatever happens, there is an outcome.
+pub(super) async fn perform<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    intent: &Intent<W>,
+) -> W::Outcome {
+    let time = env.limits.activity_within(intent.trust.left());
+    let Some(time) = time.filter(|_| intent.confirmed) else {
+        // Not acknowledged, or too late: nothing has left, and that is worth knowing.
+        return env.activities.not_sent(&intent.activity);
+    };
+    let deadline = Instant::now() + time;
+    let call = Call {
+        id: &holding.id,
+        activity: &intent.activity,
+        sealed: &intent.sealed,
+        deadline,
+        trust: intent.trust,
+        now: holding.store_now(),
+        claim: &holding.claim,
+    };
+    let work = std::panic::AssertUnwindSafe(env.activities.perform(call)).catch_unwind();
+    // The activity keeps its own deadline; this only guards against one that does not.
+    match tokio::time::timeout_at(deadline + env.limits.lease / 30, work).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) | Err(_) => env.activities.unknown(&intent.activity),
+    }
+}

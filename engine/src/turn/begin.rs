@@ -1,0 +1,254 @@
+//! The first half of a turn: from what the claim read to the intent, or to the end where no activity
+//! is wanted.
+
+use std::time::Duration;
+
+use super::{Env, Holding, Trouble, TurnEnd, give_back, note_turn};
+use crate::activities::Admission;
+use crate::advance::{Advanced, Base, Judge, Surroundings, advance};
+use crate::limits;
+use crate::load::{self, LoadError};
+use crate::machine::{Input, Workflow};
+use crate::record::{Envelope, SealedBlobs};
+use crate::store::{Committed, StoreError};
+use crate::trust::Trust;
+use crate::writing::{self, End, Patience};
+
+/// How the first half ended.
+pub(super) enum Begun<W: Workflow> {
+    /// No activity was wanted, or it may not begin: that was the whole turn.
+    Ended(TurnEnd),
+    /// An activity is written down, and the lease is ours for another term.
+    Intended(Intent<W>),
+}
+
+/// An activity that is written down.
+pub(super) struct Intent<W: Workflow> {
+    pub(super) activity: W::Activity,
+    /// The machine as the intent commit wrote it.
+    pub(super) after: Base<W>,
+    /// The count of transitions then.
+    pub(super) v: u64,
+    /// The sealed blobs as the intent commit left them.
+    pub(super) sealed: SealedBlobs,
+    /// Counts from before the intent was sent.
+    pub(super) trust: Trust,
+    /// Whether the store vouches for the intent. Nothing is performed on one that may be lost.
+    pub(super) confirmed: bool,
+}
+
+pub(super) async fn begin<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+) -> Result<Begun<W>, Trouble> {
+    let facts = env.activities.facts();
+    let around = Surroundings {
+        id: &holding.id,
+        now: holding.now,
+        random: rand::random(),
+        facts: facts.as_ref(),
+    };
+    let mut known = Known::<W>::load(holding)?;
+    if holding.record.wake_at.is_some_and(|at| at <= holding.now) {
+        let at = holding.record.wake_at.unwrap_or(holding.now);
+        env.counters.fired_late_by(holding.now.saturating_sub(at));
+    }
+
+    for round in 0..=limits::STRICT_ROUNDS {
+        let last_round = round == limits::STRICT_ROUNDS;
+        let mut run = advance(&known.base, &known.inputs, Judge::Timer, None, &around);
+        if let Some(activity) = run.effects.perform.clone() {
+            match admission(env, holding, &activity, last_round).await {
+                Admission::Go => match intend(env, holding, &known, run, activity).await? {
+                    Intended::Written(intent) => return Ok(Begun::Intended(intent)),
+                    Intended::Signals(rest) => {
+                        known.hear(&rest)?;
+                        continue;
+                    }
+                },
+                Admission::Held { until } => {
+                    let held = Input::Held { until };
+                    run = advance(
+                        &known.base,
+                        &known.inputs,
+                        Judge::Timer,
+                        Some(&held),
+                        &around,
+                    );
+                    run.effects.perform = None;
+                }
+            }
+        }
+        let mut commit = writing::commit(
+            env,
+            holding,
+            &known.base,
+            &run,
+            known.consumed,
+            known.erase_first,
+            End::Final,
+        )?;
+        commit.strict = run.effects.verdict && !last_round;
+        let within = Patience::Within(holding.trust);
+        match writing::send(env, &commit, holding.record.v, within).await? {
+            Committed::Signals { rest } => known.hear(&rest)?,
+            Committed::Written { v, .. } => {
+                note_turn(env, holding, &run, &commit.log);
+                return Ok(Begun::Ended(TurnEnd::Finished { v }));
+            }
+            Committed::Fenced { .. } | Committed::Unknown => return Err(Trouble::Fenced),
+        }
+    }
+    // Only finishing is strict in the last round too, and signals kept coming: the next turn hears them.
+    give_back(env, holding, Duration::ZERO, false).await;
+    Ok(Begun::Ended(TurnEnd::GivenBack {
+        why: "signals kept coming".to_owned(),
+    }))
+}
+
+/// Whether the activity may begin in this turn.
+async fn admission<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    activity: &W::Activity,
+    last_round: bool,
+) -> Admission {
+    if last_round || env.limits.activity_within(holding.trust.left()).is_none() {
+        return Admission::Held { until: holding.now };
+    }
+    env.activities
+        .admit(&holding.id, activity, holding.now)
+        .await
+}
+
+enum Intended<W: Workflow> {
+    Written(Intent<W>),
+    /// Signals came meanwhile: nothing was written.
+    Signals(Vec<Envelope>),
+}
+
+/// Writes the activity down.
+async fn intend<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    known: &Known<W>,
+    run: Advanced<W>,
+    activity: W::Activity,
+) -> Result<Intended<W>, Trouble> {
+    let mut commit = writing::commit(
+        env,
+        holding,
+        &known.base,
+        &run,
+        known.consumed,
+        known.erase_first,
+        End::Intent(&activity),
+    )?;
+    commit.strict = true;
+    let mut trust = Trust::start(env.limits.lease - env.limits.margin());
+    let v = holding.record.v;
+    let mut answer = writing::send(env, &commit, v, Patience::Within(holding.trust)).await;
+    if let Err(StoreError::Away { .. }) = answer {
+        // Too late to perform anything; but whether the intent was written must be known, so that
+        // "surely not begun" can be written behind it.
+        trust = Trust::start(Duration::ZERO);
+        let lease = Trust::start(env.limits.lease);
+        answer = writing::send(env, &commit, v, Patience::Within(lease)).await;
+    }
+    match answer? {
+        Committed::Signals { rest } => Ok(Intended::Signals(rest)),
+        Committed::Written {
+            v,
+            confirmed,
+            ours: true,
+            ..
+        } => {
+            note_turn(env, holding, &run, &commit.log);
+            Ok(Intended::Written(Intent {
+                activity,
+                sealed: writing::applied(&holding.sealed, &commit.sealed),
+                after: Base {
+                    data: run.data,
+                    phase: run.phase,
+                    wake_at: run.wake_at,
+                    visible_at: None,
+                },
+                v,
+                trust,
+                confirmed,
+            }))
+        }
+        Committed::Written { .. } | Committed::Fenced { .. } | Committed::Unknown => {
+            Err(Trouble::Fenced)
+        }
+    }
+}
+
+/// What a turn starts from, and the inputs that it knows of.
+struct Known<W: Workflow> {
+    base: Base<W>,
+    /// The machine starts anew, so what was sealed before goes.
+    erase_first: bool,
+    inputs: Vec<Input<W>>,
+    /// Signals among the inputs.
+    consumed: usize,
+}
+
+impl<W: Workflow> Known<W> {
+    fn load(holding: &Holding) -> Result<Self, Trouble> {
+        let (base, erase_first) = load_base::<W>(holding)?;
+        let mut known = Self {
+            base,
+            erase_first,
+            inputs: Vec::new(),
+            consumed: 0,
+        };
+        match load::activity::<W>(&holding.record) {
+            Ok(lost) => known.inputs.extend(lost.map(Input::ActivityLost)),
+            // After a pre-emptive signal whatever was in flight has no bearing any more.
+            Err(_) if holding.record.barrier => {}
+            Err(error) => return Err(error.into()),
+        }
+        known.hear(&holding.inbox)?;
+        Ok(known)
+    }
+
+    fn hear(&mut self, envelopes: &[Envelope]) -> Result<(), Trouble> {
+        self.consumed += envelopes.len();
+        for envelope in envelopes {
+            self.inputs
+                .push(Input::Signal(load::signal::<W>(envelope)?));
+        }
+        Ok(())
+    }
+}
+
+/// The machine, and whether its blobs are to be erased because it starts anew.
+fn load_base<W: Workflow>(holding: &Holding) -> Result<(Base<W>, bool), Trouble> {
+    let record = &holding.record;
+    match load::machine::<W>(record) {
+        Ok((data, phase)) => Ok((
+            Base {
+                data,
+                phase,
+                wake_at: record.wake_at,
+                visible_at: record.visible_at,
+            },
+            false,
+        )),
+        // A pre-emptive signal replaces what was before, so it may also replace what cannot be read.
+        Err(LoadError::Damaged { .. }) if record.barrier => {
+            let (data, phase) = W::initial();
+            Ok((
+                Base {
+                    data,
+                    phase,
+                    wake_at: None,
+                    visible_at: None,
+                },
+                true,
+            ))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,173 @@
+//! One turn: from a claim to the commit that ends it. The spine of the engine.
+//!
+//! ```text
+//! claimed ─▶ load ─▶ advance ─▶ no activity wanted ─▶ final commit
+//!                       │
+//!                       └─▶ admitted? ─▶ intent commit ─▶ perform ─▶ advance(outcome) ─▶ final commit
+//! ```
+//!
+//! The intent commit writes the new state together with the activity and keeps the lease: whoever
+//! claims next sees what the holder had set out to do. It is strict, so nothing is performed on a
+//! state that a waiting signal would have changed. What was learnt is never thrown away: an outcome
+//! that must not be lost is committed until the store answers, and if the answer is `fenced` it is
+//! delivered as a signal instead.
+
+mod act;
+mod begin;
+mod conclude;
+mod poison;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::begin::Begun;
+use crate::activities::Activities;
+use crate::advance::Advanced;
+use crate::counters::Counters;
+use crate::id::WorkflowId;
+use crate::limits::{self, Limits};
+use crate::load::LoadError;
+use crate::machine::{Millis, Workflow};
+use crate::news::News;
+use crate::record::{Envelope, Record, SealedBlobs};
+use crate::store::{Extend, Store, StoreError};
+use crate::trust::Trust;
+
+/// A claim that succeeded, with everything that it read.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    pub(crate) id: WorkflowId,
+    pub(crate) claim: String,
+    pub(crate) record: Record,
+    pub(crate) sealed: SealedBlobs,
+    pub(crate) inbox: Vec<Envelope>,
+    pub(crate) now: Millis,
+    pub(crate) trust: Trust,
+}
+
+impl Holding {
+    /// The store's time: what the claim told, and what has passed here since.
+    fn store_now(&self) -> Millis {
+        self.now + u64::try_from(self.trust.elapsed_ms()).unwrap_or(0)
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnEnd {
+    /// With a commit.
+    Finished {
+        /// The count of transitions now.
+        v: u64,
+    },
+    /// Somebody else has taken the workflow; what was learnt has been delivered where it must be.
+    Fenced,
+    /// Given back for a while.
+    GivenBack {
+        /// Why.
+        why: String,
+    },
+    /// Taken out of `due` for a human.
+    Parked {
+        /// Why.
+        reason: String,
+    },
+    /// The store went away; the lease runs out by itself.
+    StoreAway {
+        /// What was being done.
+        why: String,
+    },
+}
+
+/// What all turns of one kind share.
+pub(crate) struct Env<W: Workflow> {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) activities: Arc<dyn Activities<W>>,
+    pub(crate) news: Arc<News>,
+}
+
+/// Runs a turn to its end.
+pub(crate) async fn run<W: Workflow>(env: &Env<W>, holding: Holding) -> TurnEnd {
+    match spine(env, &holding).await {
+        Ok(end) => end,
+        Err(Trouble::Fenced) => {
+            Counters::add(&env.counters.fenced, 1);
+            TurnEnd::Fenced
+        }
+        Err(Trouble::Away(why)) => {
+            Counters::add(&env.counters.store_away, 1);
+            TurnEnd::StoreAway { why }
+        }
+        Err(Trouble::Newer(why)) => {
+            give_back(env, &holding, limits::NEWER_WAIT, false).await;
+            TurnEnd::GivenBack { why }
+        }
+        Err(Trouble::Poison(why)) => poison::poisoned(env, &holding, why).await,
+    }
+}
+
+async fn spine<W: Workflow>(env: &Env<W>, holding: &Holding) -> Result<TurnEnd, Trouble> {
+    match begin::begin(env, holding).await? {
+        Begun::Ended(end) => Ok(end),
+        Begun::Intended(intent) => {
+            let outcome = act::perform(env, holding, &intent).await;
+            conclude::conclude(env, holding, &intent, &outcome).await
+        }
+    }
+}
+
+/// Why a turn could not go on.
+pub(crate) enum Trouble {
+    Fenced,
+    Away(String),
+    /// A newer worker can do it.
+    Newer(String),
+    /// Nobody can, or so it seems: retried with delays, then parked.
+    Poison(String),
+}
+
+impl From<LoadError> for Trouble {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Newer { .. } => Self::Newer(error.to_string()),
+            LoadError::Damaged { .. } => Self::Poison(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Away { .. } => Self::Away(error.to_string()),
+            StoreError::Refused { .. } => Self::Poison(error.to_string()),
+        }
+    }
+}
+
+async fn give_back<W: Workflow>(env: &Env<W>, holding: &Holding, rest: Duration, counts: bool) {
+    let what = Extend::GiveBack { rest, counts };
+    let done = env
+        .store
+        .extend(&holding.id, holding.record.fence, &holding.claim, what)
+        .await;
+    if let Err(error) = done {
+        // The lease runs out by itself, which gives it back too, only later.
+        tracing::debug!(id = %holding.id, %error, "could not give a workflow back");
+    }
+}
+
+/// One structured record for each transition that is written.
+fn note_turn<W: Workflow>(env: &Env<W>, holding: &Holding, run: &Advanced<W>, log: &str) {
+    Counters::add(&env.counters.turns, 1);
+    Counters::add(&env.counters.ignored, run.ignored);
+    tracing::info!(
+        target: "evergreen::transition",
+        workflow = %holding.id,
+        fence = holding.record.fence,
+        attempt = holding.record.attempt,
+        entry = %log,
+        "transition"
+    );
+}
