@@ -7,7 +7,7 @@
 //! | `layers` | what surrounds every request: log line, headers, a net under panics |
 //! | `auth` | API keys: [`KeyStore`], scopes, tenants |
 //! | `input`, `problem` | what callers send, and what they are told when it is wrong |
-//! | `integrations`, `tokens`, `events`, `backfill` | `/v1` |
+//! | `integrations`, `tokens`, `events`, `backfill`, `apikeys` | `/v1` |
 //! | `consent` | a person's way to NinjaOne and back |
 //! | `pages`, `assets/` | the dashboard |
 //! | `health`, `metrics` | for whatever watches the fleet |
@@ -16,6 +16,7 @@
 //! A handler reads its input, calls the service, shapes the answer. Nothing here knows Redis, and
 //! no secret is in a log line, a page or an error: tokens leave by `tokens.rs` alone.
 
+mod apikeys;
 mod auth;
 mod backfill;
 mod consent;

@@ -6,7 +6,7 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, Respon
 use utoipa::{Modify, OpenApi};
 
 use super::problem::Problem;
-use super::{backfill, consent, events, health, integrations, metrics, pages, tokens};
+use super::{apikeys, backfill, consent, events, health, integrations, metrics, pages, tokens};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,7 +21,7 @@ use super::{backfill, consent, events, health, integrations, metrics, pages, tok
         integrations::list, integrations::status, integrations::adopt, integrations::disconnect,
         integrations::refresh, integrations::reset, integrations::history,
         consent::invite, consent::begin, consent::finish,
-        tokens::read, backfill::run, events::follow,
+        tokens::read, backfill::run, events::follow, apikeys::list, apikeys::create, apikeys::revoke,
         show, pages::dashboard, pages::integration, pages::asset,
     ),
     components(schemas(Problem)),

@@ -93,6 +93,11 @@ impl Problem {
         Self::new(404, "not-found", detail, Recovery::None)
     }
 
+    /// A key that does not exist, or is not the caller's to see.
+    pub(super) fn no_such_key() -> Self {
+        Self::new(404, "not-found", "there is no such API key", Recovery::None)
+    }
+
     /// A path that does not take this method.
     pub(super) fn method_not_allowed() -> Self {
         let detail = "this path does not take this method; the header Allow lists those it takes";

@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::problem::Problem;
 use super::{
-    Site, backfill, consent, events, health, integrations, metrics, openapi, pages, tokens,
+    Site, apikeys, backfill, consent, events, health, integrations, metrics, openapi, pages, tokens,
 };
 
 /// A router, and what it serves.
@@ -111,6 +111,9 @@ pub(super) fn all() -> Routes {
         )
         .add("post", "/v1/backfill", backfill::run)
         .get("/v1/events", events::follow)
+        .get("/v1/apikeys", apikeys::list)
+        .add("post", "/v1/apikeys", apikeys::create)
+        .add("delete", "/v1/apikeys/{id}", apikeys::revoke)
         .get("/oauth/connect/{tenant}/{integration}", consent::begin)
         .get("/oauth/callback", consent::finish)
         .get("/openapi.json", openapi::show)

@@ -149,7 +149,7 @@ impl Fixture {
     pub(super) async fn key(&self, scope: Scope, tenant: &str) -> String {
         let new = self
             .keys
-            .create("bound", &[scope], Some(tenant))
+            .create("bound", &[scope], Some(&[tenant.to_owned()]))
             .await
             .unwrap();
         new.key.expose_secret().to_owned()
