@@ -1,175 +1,143 @@
-//! `/v1/apikeys`: the keys of this very API.
+//! `/v1/apikeys`: making, listing and revoking keys from afar.
 //!
-//! A key that is bound to tenants rules over keys bound to these tenants alone, so that it cannot
-//! make itself one that sees more.
+//! Nobody gives away more than they have: a key hands on only scopes of its own, and a key that is
+//! bound to tenants only keys that are bound within them. The first key is made where the fleet
+//! runs.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Site;
 use super::auth::access::{Admin, Caller};
 use super::auth::{Key, Scope};
 use super::input::Input;
 use super::problem::Problem;
-use crate::service::ServiceError;
 
-/// All keys that the caller rules over.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub(super) struct Keys {
-    /// Without the keys themselves, which are kept nowhere.
-    keys: Vec<KeyView>,
-}
-
-/// What is known of a key.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub(super) struct KeyView {
-    /// By which it is revoked.
-    id: String,
-    /// What its owner calls it.
-    name: String,
-    /// `read`, `token`, `admin`.
-    scopes: Vec<String>,
-    /// The tenants that it is bound to; `null` for all.
-    tenants: Option<Vec<String>>,
-    /// When it was made, RFC 3339 in UTC, where that is known.
-    created_at: Option<String>,
-}
-
-impl From<Key> for KeyView {
-    fn from(key: Key) -> Self {
-        Self {
-            id: key.id,
-            name: key.name,
-            scopes: key.scopes.iter().map(ToString::to_string).collect(),
-            tenants: key.tenants,
-            created_at: key.created_at,
-        }
-    }
-}
-
-/// The key to be made.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub(super) struct NewKey {
-    /// What to call it.
-    name: String,
-    /// `read`, `token`, `admin`, separated by spaces.
-    scope: String,
-    /// The tenant to bind it to; all where absent.
-    tenant: Option<String>,
-}
-
-/// A key just made. It is told this once.
+/// The keys that the caller may see.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct MadeKey {
-    /// By which it is revoked.
-    id: String,
-    /// What callers present.
-    key: String,
+pub(super) struct Keys {
+    /// Never the keys themselves.
+    keys: Vec<Key>,
 }
 
-/// What became of a key.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub(super) struct RevokedKey {
-    /// The key that is good for nothing any more, in every process within five seconds.
-    revoked: String,
-}
-
-/// Whether a caller rules over keys that are bound like this.
-fn rules(caller: &Key, bound: Option<&[String]>) -> bool {
-    match (&caller.tenants, bound) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(_), Some(tenants)) => tenants.iter().all(|tenant| caller.sees(tenant)),
-    }
-}
-
-/// The API keys that the caller rules over.
+/// The keys within the caller's tenants.
 #[utoipa::path(get, path = "/v1/apikeys", tag = "keys", security(("api_key" = ["admin"])),
-    responses((status = 200, description = "Without the keys themselves", body = Keys)))]
+    responses((status = 200, description = "The keys; never their text", body = Keys)))]
 pub(super) async fn list(
     State(site): State<Site>,
     caller: Caller<Admin>,
 ) -> Result<Json<Keys>, Problem> {
     caller.query.end()?;
-    let all = site.keys().list().await?;
-    let seen = all
-        .into_iter()
-        .filter(|key| rules(&caller.key, key.tenants.as_deref()));
-    Ok(Json(Keys {
-        keys: seen.map(KeyView::from).collect(),
-    }))
+    let mut keys = site.keys().list().await?;
+    keys.retain(|key| within(&caller.key, key.tenants.as_deref()));
+    Ok(Json(Keys { keys }))
 }
 
-/// Makes an API key. Its text is told this once and kept nowhere.
+/// A key to be made.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Wanted {
+    /// What its owner calls it.
+    name: String,
+    /// What it may do; only what the caller may.
+    scopes: Vec<Scope>,
+    /// The tenants that it is bound to; all where absent.
+    tenants: Option<Vec<String>>,
+}
+
+/// A key that was made.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Made<'a> {
+    /// By which it is listed and revoked.
+    id: &'a str,
+    /// The key. It is told this once.
+    key: &'a str,
+}
+
+/// Makes a key. Its text is told this once.
 #[utoipa::path(post, path = "/v1/apikeys", tag = "keys", security(("api_key" = ["admin"])),
-    request_body = NewKey,
-    responses((status = 201, description = "The new key", body = MadeKey)))]
+    request_body = Wanted,
+    responses((status = 201, description = "The key; not cacheable", body = Made)))]
 pub(super) async fn create(
     State(site): State<Site>,
     caller: Caller<Admin>,
     body: Body,
-) -> Result<(StatusCode, Json<MadeKey>), Problem> {
+) -> Result<Response, Problem> {
     caller.query.end()?;
     let mut input = Input::from_body(body).await?;
     let name = input.text("name")?.unwrap_or_default();
-    let scope = input.text("scope")?.unwrap_or_default();
-    let tenant = input.text("tenant")?;
+    let words = input.texts("scopes")?.unwrap_or_default();
+    let tenants = input.texts("tenants")?;
     input.end()?;
-    let scopes: Vec<Scope> = scope
-        .split_ascii_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, String>>()
-        .map_err(|rule| Problem::invalid("scope", &rule))?;
-    let bound = tenant.as_ref().map(std::slice::from_ref);
-    if !rules(&caller.key, bound) {
-        let rule = "this API key is bound to tenants, so name one of them";
-        return Err(Problem::invalid("tenant", rule));
+    let mut scopes = Vec::new();
+    for word in words {
+        let scope: Scope = word
+            .parse()
+            .map_err(|rule: String| Problem::invalid("scopes", &rule))?;
+        if !caller.key.may(scope) {
+            let rule = format!("this API key lacks the scope `{scope}` and cannot give it away");
+            return Err(Problem::invalid("scopes", &rule));
+        }
+        scopes.push(scope);
     }
-    let made = site
+    if !within(&caller.key, tenants.as_deref()) {
+        let rule = "this API key is bound to tenants; a key that it makes is bound within them";
+        return Err(Problem::invalid("tenants", rule));
+    }
+    let new = site
         .keys()
-        .create(&name, &scopes, tenant.as_deref())
+        .create(&name, &scopes, tenants.as_deref())
         .await?;
-    tracing::info!(
-        target: "evergreen::audit",
-        key_id = caller.key.id, key_name = caller.key.name, what = "apikey made", made = made.id,
-        "changed"
-    );
-    let shown = MadeKey {
-        id: made.id,
-        key: made.key.expose_secret().to_owned(),
+    acted(&caller.key, "key made", &new.id);
+    let made = Made {
+        id: &new.id,
+        key: new.key.expose_secret(),
     };
-    Ok((StatusCode::CREATED, Json(shown)))
+    Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
-/// Revokes an API key.
+/// A key that was revoked.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Revoked {
+    /// Its id.
+    revoked: String,
+}
+
+/// Revokes a key; every process forgets it within five seconds.
 #[utoipa::path(delete, path = "/v1/apikeys/{id}", tag = "keys", security(("api_key" = ["admin"])),
-    params(("id" = String, Path)),
-    responses((status = 200, description = "It is good for nothing any more", body = RevokedKey)))]
+    params(("id" = String, Path, description = "As it is listed")),
+    responses((status = 200, description = "It is revoked", body = Revoked)))]
 pub(super) async fn revoke(
     State(site): State<Site>,
     caller: Caller<Admin>,
     Path(id): Path<String>,
-) -> Result<Json<RevokedKey>, Problem> {
+) -> Result<Json<Revoked>, Problem> {
     caller.query.end()?;
-    let missing = || Problem {
-        detail: "there is no such API key".to_owned(),
-        ..Problem::from(ServiceError::NotFound {
-            what: "API key".to_owned(),
-        })
-    };
-    let all = site.keys().list().await?;
-    let found = all.iter().find(|key| key.id == id).ok_or_else(missing)?;
-    if !rules(&caller.key, found.tenants.as_deref()) || !site.keys().revoke(&id).await? {
-        return Err(missing());
+    let keys = site.keys().list().await?;
+    let known = keys.iter().find(|key| key.id == id);
+    let ours = known.is_some_and(|key| within(&caller.key, key.tenants.as_deref()));
+    if !ours || !site.keys().revoke(&id).await? {
+        return Err(Problem::no_such_key());
     }
+    acted(&caller.key, "key revoked", &id);
+    Ok(Json(Revoked { revoked: id }))
+}
+
+/// Whether a key so bound lies within what the caller sees.
+fn within(caller: &Key, tenants: Option<&[String]>) -> bool {
+    match tenants {
+        None => caller.tenants.is_none(),
+        Some(tenants) => tenants.iter().all(|tenant| caller.sees(tenant)),
+    }
+}
+
+fn acted(key: &Key, what: &str, id: &str) {
     tracing::info!(
         target: "evergreen::audit",
-        key_id = caller.key.id, key_name = caller.key.name, what = "apikey revoked",
-        revoked = found.id, "changed"
+        key_id = key.id, key_name = key.name, what, subject = id, "changed"
     );
-    Ok(Json(RevokedKey { revoked: id }))
 }

@@ -90,6 +90,17 @@ impl Input {
         }
     }
 
+    /// A list of texts, if it is there.
+    pub(super) fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Problem> {
+        let wrong = || Problem::invalid(name, "must be a list of texts");
+        let one = |value: Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(all)) => all.into_iter().map(one).collect::<Result<_, _>>().map(Some),
+            Some(_) => Err(wrong()),
+        }
+    }
+
     /// A text that nobody may see.
     pub(super) fn secret(&mut self, name: &'static str) -> Result<Option<SecretString>, Problem> {
         Ok(self.text(name)?.map(SecretString::from))

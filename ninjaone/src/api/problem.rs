@@ -18,29 +18,31 @@ pub struct Problem {
     #[schema(example = "urn:evergreen:problem:not-found")]
     pub kind: String,
     /// The same for every problem of this type.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What happened this time.
     pub detail: String,
     /// What helps: `none`, `wait`, `fix_configuration` or `reconnect`.
-    pub recovery: String,
+    #[schema(value_type = String)]
+    pub recovery: Box<str>,
     /// The part of the input that is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// Seconds after which to ask again; also in the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 impl Problem {
     fn new(status: u16, kind: &str, detail: impl Into<String>, recovery: Recovery) -> Self {
         Self {
             kind: format!("{TYPE_PREFIX}{kind}"),
-            title: title(kind).to_owned(),
+            title: title(kind).into(),
             status,
             detail: detail.into(),
-            recovery: recovery_word(recovery).to_owned(),
+            recovery: recovery_word(recovery).into(),
             field: None,
             retry_after: None,
         }
@@ -91,6 +93,11 @@ impl Problem {
         Self::new(404, "not-found", detail, Recovery::None)
     }
 
+    /// A key that does not exist, or is not the caller's to see.
+    pub(super) fn no_such_key() -> Self {
+        Self::new(404, "not-found", "there is no such API key", Recovery::None)
+    }
+
     /// A path that does not take this method.
     pub(super) fn method_not_allowed() -> Self {
         let detail = "this path does not take this method; the header Allow lists those it takes";
@@ -126,7 +133,9 @@ impl From<ServiceError> for Problem {
             error.to_string(),
             error.recovery(),
         );
-        problem.retry_after = error.retry_after_s();
+        problem.retry_after = error
+            .retry_after_s()
+            .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
         match error {
             ServiceError::Invalid { field, .. } => problem.field = Some(field),
             // Without its name: one that exists for others must not differ in a single byte.

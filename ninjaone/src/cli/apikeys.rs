@@ -139,9 +139,10 @@ async fn create(
     scopes: &[Scope],
     tenant: Option<String>,
 ) -> Result<MadeKey, Failure> {
+    let tenants = tenant.map(|tenant| vec![tenant]);
     match keys {
         Keys::Here(keys) => {
-            let made = keys.create(&name, scopes, tenant.as_deref()).await;
+            let made = keys.create(&name, scopes, tenants.as_deref()).await;
             let made = made.map_err(|e| service_failure("making an API key", &e))?;
             Ok(MadeKey {
                 id: made.id,
@@ -149,11 +150,14 @@ async fn create(
             })
         }
         Keys::There(api) => {
-            let scope: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+            let scopes = scopes
+                .iter()
+                .map(|scope| scope.as_str().to_owned())
+                .collect();
             let key = NewKey {
                 name,
-                scope: scope.join(" "),
-                tenant,
+                scopes,
+                tenants,
             };
             api.make_key(&key).await
         }

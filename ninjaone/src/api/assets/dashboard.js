@@ -29,6 +29,7 @@ withKey((ask) => {
       views.clear();
       for (const view of found) views.set(nameOf(view), view);
       $("content").hidden = false;
+      $("loading").hidden = true;
       link.listed();
       draw();
     } catch (error) {
@@ -36,6 +37,7 @@ withKey((ask) => {
       else if (error instanceof Refused && error.status === 403) ask("This key lacks the scope read.");
       else {
         $("content").hidden = false;
+        $("loading").hidden = views.size > 0;
         link.failed(error instanceof Refused ? error.message : "It cannot be reached.");
       }
     } finally {
@@ -62,6 +64,7 @@ withKey((ask) => {
     draw();
   };
 
+  $("content").hidden = false;
   list();
   setInterval(list, RELIST);
   setInterval(tick, 1000);
@@ -194,7 +197,7 @@ function newRow(view) {
   const grant = view.grant === "user" ? "" : `?grant=${encodeURIComponent(view.grant)}`;
   const name = element("a", { href: `/integrations/${view.integration}${grant}` },
     element("span", { class: "tenant", text: `${tenant}/` }), element("span", { text: integration }));
-  const chip = element("span", { class: "chip", text: view.grant });
+  const chip = element("span", { class: "chip", text: view.grant, hidden: view.grant === "user" ? "" : null });
   row.line = element("tr", { role: "row" },
     cell("Integration", "th", name, chip),
     cell("How it stands", "td", element("span", { class: "stand" }, element("span", { class: "dot" }), row.word), row.why),
@@ -210,6 +213,8 @@ function fill(row, view, verdict, time) {
   say(row.word, verdict.word);
   const why = [view.reason ?? view.attention, view.provider?.code, view.warning]
     .filter((text, i, texts) => text && texts.indexOf(text) === i);
+  if (verdict.group === "unproven") why.unshift("no refresh yet");
+  if (verdict.group === "trouble" && view.consecutive_failures > 0) why.unshift(`${view.consecutive_failures} failed`);
   say(row.why, verdict.group === "ended" ? "" : why.join(" · "));
   count(row, time);
 }
@@ -223,9 +228,9 @@ function count(row, time) {
   const alive = view.access_token_valid && expires !== null && expires > time;
   say(row.life, ended ? "–" : alive ? `${span(expires - time)} left${view.expiry_assumed ? ", assumed" : ""}`
     : expires === null ? "none" : `expired ${ago(expires, time)}`);
-  row.meter.hidden = ended || expires === null;
-  row.meter.firstChild.style.width = `${alive ? share(view, expires, time) : 0}%`;
-  say(row.next, view.state === "Refreshing" ? "now" : next === null ? "none planned"
+  row.meter.hidden = ended || expires === null || last === null || last >= expires;
+  row.meter.firstChild.style.width = `${alive ? share(last, expires, time) : 0}%`;
+  say(row.next, view.state === "Refreshing" ? "now" : next === null ? (view.state === "Active" ? "checked hourly" : "none planned")
     : next > time ? until(next, time) : time - next < 60_000 ? "due now" : `overdue by ${span(time - next)}`);
   say(row.last, last === null ? "never" : ago(last, time));
   for (const [part, at] of [[row.life, expires], [row.next, next], [row.last, last]]) {
@@ -233,12 +238,9 @@ function count(row, time) {
   }
 }
 
-// How much of the token's life is left, where its begin is known.
-function share(view, expires, time) {
-  const began = parse(view.last_refresh_at);
-  const life = began !== null && began < expires ? expires - began : 3_600_000;
-  return Math.max(2, Math.min(100, Math.round(100 * (expires - time) / life)));
-}
+// How much of the token's life is left. Its length is known only from a refresh.
+const share = (last, expires, time) =>
+  Math.max(2, Math.min(100, Math.round(100 * (expires - time) / (expires - last))));
 
 let ticks = 0;
 function tick() {

@@ -129,7 +129,10 @@ function draw() {
   }
   $("refresh").hidden = !["Scheduled", "Refreshing", "Active"].includes(view.state);
   $("reset").hidden = view.state !== "ReconnectRequired";
-  $("connect").hidden = view.grant !== "user" || verdict.group === "healthy" || !view.instance_url;
+  $("connect").hidden = view.grant !== "user" || !view.instance_url
+    || !["reconnect", "fix_configuration"].includes(view.recovery);
+  // The button that helps is the one that stands out.
+  $("connect").classList.toggle("quiet", view.recovery !== "reconnect");
 
   const expires = parse(view.access_token_expires_at);
   const next = parse(view.next_refresh_at);
@@ -138,11 +141,12 @@ function draw() {
   say($("life"), alive ? `${span(expires - time)} left` : expires === null ? "None" : "Expired");
   say($("life-note"), expires === null ? "" : `${alive ? "until" : "since"} ${moment(expires)}`
     + (view.expiry_assumed ? ", assumed: NinjaOne did not say" : ""));
-  const began = last !== null && expires !== null && last < expires ? last : (expires ?? 0) - 3_600_000;
-  const share = alive ? Math.max(2, Math.min(100, 100 * (expires - time) / (expires - began))) : 0;
-  $("meter").hidden = expires === null;
+  // The length of its life is known only from a refresh.
+  const measured = last !== null && expires !== null && last < expires;
+  const share = alive && measured ? Math.max(2, Math.min(100, 100 * (expires - time) / (expires - last))) : 0;
+  $("meter").hidden = !measured;
   $("meter").firstElementChild.style.width = `${share}%`;
-  say($("next"), view.state === "Refreshing" ? "Now" : next === null ? "None planned"
+  say($("next"), view.state === "Refreshing" ? "Now" : next === null ? (view.state === "Active" ? "Checked hourly" : "None planned")
     : next > time ? until(next, time) : time - next < 60_000 ? "Due now" : `Overdue by ${span(time - next)}`);
   say($("next-note"), next === null ? "" : `${moment(next)}${view.purpose ? `, ${view.purpose}` : ""}`);
   say($("last"), last === null ? "Never" : ago(last, time));
@@ -197,7 +201,7 @@ function list(target, facts) {
   there.forEach(([, value], i) => say(target.children[i].lastChild, value));
 }
 
-const KNOWN = new Set(["at", "from", "to", "on", "wake_at", "attempt", "fence", "v"]);
+const KNOWN = new Set(["at", "from", "to", "on", "wake_at", "next_refresh_at", "attempt", "fence", "v"]);
 
 function drawHistory(transitions) {
   const body = $("history");

@@ -81,7 +81,7 @@ const ATTENTIONS = {
 export const GROUPS = [
   ["person", "Need a person", "amiss"],
   ["trouble", "Retrying", "wait"],
-  ["unproven", "Not proven yet", "new"],
+  ["unproven", "New", "new"],
   ["healthy", "Healthy", "well"],
   ["ended", "Disconnected", "idle"],
 ];
@@ -131,8 +131,8 @@ export function judge(view, now) {
     return verdict("trouble", "wait", "No valid token", `${served} A refresh is planned.`, null);
   }
   if (parse(view.last_refresh_at) === null) {
-    const meaning = "It is connected; no refresh has succeeded yet, so nothing is proven. The first is planned.";
-    return verdict("unproven", "new", "Not proven yet", meaning, null);
+    const meaning = "It is connected. No refresh has succeeded yet, so nothing is proven; the first is planned.";
+    return verdict("unproven", "new", "New", meaning, null);
   }
   return verdict("healthy", "well", "Healthy", "The last refresh succeeded, the next is planned, the token lives.", null);
 }

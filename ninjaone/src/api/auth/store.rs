@@ -112,7 +112,7 @@ impl KeyStore {
         })))
     }
 
-    /// Makes a key. Without a tenant it is good for all.
+    /// Makes a key. Without tenants it is good for all.
     ///
     /// # Errors
     /// No scope, a wrong name, or a store that does not answer.
@@ -120,7 +120,7 @@ impl KeyStore {
         &self,
         name: &str,
         scopes: &[Scope],
-        tenant: Option<&str>,
+        tenants: Option<&[String]>,
     ) -> Result<NewKey, ServiceError> {
         let invalid = |field: &str, rule: &str| ServiceError::Invalid {
             field: field.to_owned(),
@@ -136,9 +136,18 @@ impl KeyStore {
         scopes.sort_unstable();
         scopes.dedup();
         if scopes.is_empty() {
-            return Err(invalid("scope", "at least one of `read`, `token`, `admin`"));
+            return Err(invalid(
+                "scopes",
+                "at least one of `read`, `token`, `admin`",
+            ));
         }
-        if let Some(tenant) = tenant {
+        if tenants.is_some_and(<[String]>::is_empty) {
+            return Err(invalid(
+                "tenants",
+                "must not be empty; leave it out for all tenants",
+            ));
+        }
+        for tenant in tenants.unwrap_or_default() {
             IntegrationId::new(tenant, "x")?;
         }
         let presented = apikey::generate();
@@ -146,7 +155,7 @@ impl KeyStore {
             id: format!("key_{:012x}", rand::random::<u64>() >> 16),
             name: name.to_owned(),
             scopes,
-            tenants: tenant.map(|tenant| vec![tenant.to_owned()]),
+            tenants: tenants.map(<[String]>::to_vec),
             created_at: Some(rfc3339(self.0.store.now().await?)),
         };
         let value = serde_json::to_string(&key).map_err(|error| ServiceError::Internal {

@@ -133,7 +133,11 @@ async fn keys_are_made_listed_and_revoked_and_kept_hashed() {
     let fixture = Fixture::new().await;
     let new = fixture
         .keys
-        .create("ci", &[Scope::Read, Scope::Token], Some("acme"))
+        .create(
+            "ci",
+            &[Scope::Read, Scope::Token],
+            Some(&["acme".to_owned()]),
+        )
         .await
         .unwrap();
     let listed = fixture.keys.list().await.unwrap();
@@ -151,8 +155,13 @@ async fn keys_are_made_listed_and_revoked_and_kept_hashed() {
     assert!(!fixture.keys.revoke(&new.id).await.unwrap());
     for (name, scopes, tenant, field) in [
         ("", &[Scope::Read][..], None, "name"),
-        ("n", &[][..], None, "scope"),
-        ("n", &[Scope::Read][..], Some("a/b"), "tenant"),
+        ("n", &[][..], None, "scopes"),
+        (
+            "n",
+            &[Scope::Read][..],
+            Some(&["a/b".to_owned()][..]),
+            "tenant",
+        ),
     ] {
         let error = fixture.keys.create(name, scopes, tenant).await.unwrap_err();
         assert!(error.to_string().starts_with(field), "{error}");
@@ -213,4 +222,93 @@ async fn keys_of_a_file_work_beside_those_of_the_table() {
     );
     std::fs::write(file.path(), "damaged").unwrap();
     assert!(KeyStore::with_file(fixture.store.clone(), file.path().to_owned()).is_err());
+}
+
+#[tokio::test]
+async fn keys_are_managed_from_afar_and_nobody_gives_more_than_they_have() {
+    let fixture = Fixture::new().await;
+    let wanted = json!({ "name": "ci", "scopes": ["read"], "tenants": ["acme"] });
+    let made = fixture.post("/v1/apikeys", &fixture.admin, &wanted).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    assert_eq!(made.header("cache-control"), "no-store");
+    let (id, key) = (made.json()["id"].clone(), made.json()["key"].clone());
+    let (id, key) = (id.as_str().unwrap(), key.as_str().unwrap());
+    assert_eq!(
+        fixture.get("/v1/integrations", key).await.status,
+        StatusCode::OK
+    );
+
+    let listed = fixture.get("/v1/apikeys", &fixture.admin).await;
+    assert!(
+        listed.text.contains(id) && !listed.text.contains(key),
+        "{}",
+        listed.text
+    );
+    let bound = fixture.key(Scope::Admin, "acme").await;
+    let seen = fixture.get("/v1/apikeys", &bound).await.json();
+    let seen = seen["keys"].as_array().unwrap();
+    assert!(
+        seen.iter().all(|key| key["tenants"] == json!(["acme"])),
+        "{seen:?}"
+    );
+    let elsewhere = fixture.key(Scope::Admin, "stranger").await;
+    for (key, wanted, field) in [
+        (
+            &fixture.admin,
+            json!({ "name": "n", "scopes": ["token"] }),
+            "scopes",
+        ),
+        (
+            &fixture.admin,
+            json!({ "name": "n", "scopes": ["root"] }),
+            "scopes",
+        ),
+        (
+            &fixture.admin,
+            json!({ "name": "n", "scopes": [] }),
+            "scopes",
+        ),
+        (&fixture.admin, json!({ "scopes": ["read"] }), "name"),
+        (
+            &fixture.admin,
+            json!({ "name": "n", "scopes": ["read"], "tenants": [] }),
+            "tenants",
+        ),
+        (
+            &bound,
+            json!({ "name": "n", "scopes": ["read"] }),
+            "tenants",
+        ),
+        (&elsewhere, wanted, "tenants"),
+    ] {
+        let answer = fixture.post("/v1/apikeys", key, &wanted).await;
+        assert_eq!(answer.problem(), "invalid-input", "{wanted}");
+        assert_eq!(answer.json()["field"], field, "{wanted}");
+    }
+    let path = format!("/v1/apikeys/{id}");
+    assert_eq!(
+        fixture
+            .ask("DELETE", &path, &fixture.read, None)
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        fixture
+            .ask("DELETE", &path, &elsewhere, None)
+            .await
+            .problem(),
+        "not-found"
+    );
+    assert_eq!(
+        fixture.ask("DELETE", &path, &bound, None).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        fixture
+            .ask("DELETE", &path, &fixture.admin, None)
+            .await
+            .problem(),
+        "not-found"
+    );
 }

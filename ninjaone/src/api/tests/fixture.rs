@@ -28,6 +28,7 @@ const PUBLIC_URL: &str = "http://127.0.0.1:8080";
 /// A running site without a network, and the NinjaOne behind it.
 pub(super) struct Fixture {
     pub(super) simulator: Simulator,
+    pub(super) app: App,
     pub(super) router: Router,
     pub(super) store: Arc<dyn Store>,
     pub(super) keys: KeyStore,
@@ -107,10 +108,11 @@ impl Fixture {
             made.push(new.key.expose_secret().to_owned());
         }
         let ending = CancellationToken::new();
-        let site = Site::new(app, keys.clone(), open_connect, ending.clone());
+        let site = Site::new(app.clone(), keys.clone(), open_connect, ending.clone());
         let [admin, read, token] = made.try_into().unwrap();
         Self {
             simulator,
+            app,
             router: server::router(site),
             store,
             keys,
@@ -147,7 +149,7 @@ impl Fixture {
     pub(super) async fn key(&self, scope: Scope, tenant: &str) -> String {
         let new = self
             .keys
-            .create("bound", &[scope], Some(tenant))
+            .create("bound", &[scope], Some(&[tenant.to_owned()]))
             .await
             .unwrap();
         new.key.expose_secret().to_owned()

@@ -5,5 +5,7 @@ mod apikeys;
 mod consent;
 mod events;
 mod fixture;
+mod logs;
+mod server;
 mod surface;
 mod verbs;

@@ -216,11 +216,11 @@ pub(crate) struct ListedKeys {
 pub(crate) struct NewKey {
     /// What to call it.
     pub name: String,
-    /// What it may do, separated by spaces.
-    pub scope: String,
-    /// For which tenant; all where absent.
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// For which tenants; all where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
+    pub tenants: Option<Vec<String>>,
 }
 
 /// An API key just made: the only time that it is told.
