@@ -29,10 +29,16 @@ pub(crate) struct Advanced<W: Workflow> {
     pub(crate) data: W,
     pub(crate) phase: W::Phase,
     pub(crate) wake_at: Option<Millis>,
+    /// The store's time at which all this happened.
+    pub(crate) now: Millis,
+    /// When the timer that was heard should have been.
+    pub(crate) fired: Option<Millis>,
     pub(crate) effects: Effects<W>,
     /// The inputs in words, those that nobody answered with a question mark.
     pub(crate) heard: Vec<String>,
     pub(crate) ignored: u64,
+    /// How the machine answered the last input.
+    pub(crate) last: Option<Step>,
 }
 
 /// Whether the timer is to be judged after the given inputs.
@@ -54,17 +60,26 @@ pub(crate) fn advance<W: Workflow>(
         data: base.data.clone(),
         phase: base.phase.clone(),
         wake_at: base.wake_at,
+        now: around.now,
+        fired: None,
         effects: Effects {
             visible_at: base.visible_at.filter(|at| *at > around.now),
             ..Effects::default()
         },
         heard: Vec::new(),
         ignored: 0,
+        last: None,
     };
     for input in inputs {
         feed(&mut run, input, around);
     }
-    if judge == Judge::Timer && run.wake_at.is_some_and(|at| at <= around.now) {
+    let come = run.wake_at.filter(|at| *at <= around.now);
+    if judge == Judge::Timer
+        && let Some(at) = come
+    {
+        // A workflow that was held back is not late before it was let go.
+        let held = base.visible_at.filter(|until| *until <= around.now);
+        run.fired = Some(at.max(held.unwrap_or(at)));
         run.wake_at = None;
         feed(&mut run, &Input::TimerFired, around);
     }
@@ -73,6 +88,31 @@ pub(crate) fn advance<W: Workflow>(
     }
     run
 }
+
+/// Feeds inputs, then that the activity which the state asks for may not begin before `until`.
+///
+/// # Errors
+/// The state has no answer to that: with its activity taken away it would sleep for ever.
+pub(crate) fn advance_held<W: Workflow>(
+    base: &Base<W>,
+    inputs: &[Input<W>],
+    judge: Judge,
+    until: Millis,
+    around: &Surroundings<'_, W>,
+) -> Result<Advanced<W>, Unanswered> {
+    let held = Input::Held { until };
+    let mut run = advance(base, inputs, judge, Some(&held), around);
+    if run.last == Some(Step::Ignored) {
+        return Err(Unanswered);
+    }
+    run.effects.perform = None;
+    Ok(run)
+}
+
+/// A state asks for an activity and has no answer to [`Input::Held`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a state asks for an activity and has no answer to Held")]
+pub(crate) struct Unanswered;
 
 fn feed<W: Workflow>(run: &mut Advanced<W>, input: &Input<W>, around: &Surroundings<'_, W>) {
     let mut context = Context {
@@ -90,6 +130,7 @@ fn feed<W: Workflow>(run: &mut Advanced<W>, input: &Input<W>, around: &Surroundi
         word
     });
     run.ignored += u64::from(step == Step::Ignored);
+    run.last = Some(step);
     if step == Step::Moved {
         run.wake_at = None;
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::activities::Activities;
@@ -14,7 +16,7 @@ use crate::counters::Counters;
 use crate::id::WorkflowId;
 use crate::limits::{self, Limits, LimitsError};
 use crate::load;
-use crate::machine::Workflow;
+use crate::machine::{Millis, Workflow};
 use crate::news::News;
 use crate::record::{Reading, Record};
 use crate::store::{
@@ -117,6 +119,42 @@ pub enum Driven {
         /// What it said.
         why: String,
     },
+}
+
+impl From<StoreError> for Driven {
+    fn from(error: StoreError) -> Self {
+        Self::StoreAway {
+            why: error.to_string(),
+        }
+    }
+}
+
+/// How waiting for a holder ended.
+enum Waited {
+    /// Its lease has run out, and it has not committed.
+    LeaseEnded,
+    Enough(Driven),
+}
+
+/// A lease that keeps everybody away has an owner in brackets: nobody works behind it.
+fn is_nobody(owner: &str) -> bool {
+    owner.starts_with('(')
+}
+
+fn nobody_before(until: Millis) -> String {
+    let until = crate::time::rfc3339(until);
+    format!("its turns keep failing, or its holders vanish; nobody gets it before {until}")
+}
+
+/// A drive that goes on: callers that come meanwhile join it.
+struct Driving(Engine, WorkflowId);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        let drives = self.0.0.drives.lock();
+        let mut drives = drives.unwrap_or_else(std::sync::PoisonError::into_inner);
+        drives.remove(&self.1);
+    }
 }
 
 /// How a signal is to be delivered.
@@ -261,14 +299,9 @@ impl Engine {
                 .or_insert_with(|| {
                     let (engine, id) = (self.clone(), id.clone());
                     let task = self.0.turns.spawn(async move {
-                        let driven = engine.drive_alone(&id).await;
-                        let mut drives = engine
-                            .0
-                            .drives
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner);
-                        drives.remove(&id);
-                        driven
+                        // However it ends, whoever comes later begins anew.
+                        let this = Driving(engine, id);
+                        this.0.drive_alone(&this.1).await
                     });
                     async move {
                         task.await.unwrap_or_else(|error| Driven::Stuck {
@@ -297,51 +330,61 @@ impl Engine {
     }
 
     async fn drive_alone(&self, id: &WorkflowId) -> Driven {
-        let until = tokio::time::Instant::now() + limits::DRIVE_PATIENCE;
-        match self
-            .claim(id, ClaimMode::Drive)
-            .await
-            .map(|told| told.answer)
-        {
-            Ok(Taken::Holding(holding, runner)) => Driven::Turned(runner.run(*holding).await),
-            Ok(Taken::Answer(Claimed::Held { .. })) => self.wait_for_holder(id, until).await,
-            Ok(Taken::Answer(Claimed::Delayed { until })) => Driven::Stuck {
-                why: format!(
-                    "its holders keep vanishing; nobody gets it before {}",
-                    crate::time::rfc3339(until)
-                ),
-            },
-            Ok(Taken::Answer(Claimed::Parked { reason })) => Driven::Stuck { why: reason },
-            Ok(Taken::Answer(_)) => Driven::Unknown,
-            Err(error) => Driven::StoreAway {
-                why: error.to_string(),
-            },
+        let until = Instant::now() + limits::DRIVE_PATIENCE;
+        loop {
+            let told = match self.claim(id, ClaimMode::Drive).await {
+                Ok(told) => told,
+                Err(error) => return error.into(),
+            };
+            match told.answer {
+                Taken::Holding(holding, runner) => {
+                    return Driven::Turned(runner.run(*holding).await);
+                }
+                Taken::Answer(Claimed::Held { lease_until, owner }) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let rest = Duration::from_millis(lease_until.saturating_sub(told.now));
+                    if is_nobody(&owner) && rest > left {
+                        return Driven::Stuck {
+                            why: nobody_before(lease_until),
+                        };
+                    }
+                    match self.wait_for_holder(id, until).await {
+                        // What the holder has not done is done here.
+                        Waited::LeaseEnded => tokio::time::sleep(limits::DRIVE_LOOK_FIRST).await,
+                        Waited::Enough(driven) => return driven,
+                    }
+                }
+                Taken::Answer(Claimed::Delayed { until }) => {
+                    return Driven::Stuck {
+                        why: nobody_before(until),
+                    };
+                }
+                Taken::Answer(Claimed::Parked { reason }) => return Driven::Stuck { why: reason },
+                Taken::Answer(_) => return Driven::Unknown,
+            }
         }
     }
 
     /// Looks at a workflow until nobody holds it, or somebody else does.
-    async fn wait_for_holder(&self, id: &WorkflowId, until: tokio::time::Instant) -> Driven {
+    async fn wait_for_holder(&self, id: &WorkflowId, until: Instant) -> Waited {
         let mut first: Option<Option<String>> = None;
         let mut pause = limits::DRIVE_LOOK_FIRST;
         loop {
             match self.0.store.read(id, false).await {
-                Ok(None) => return Driven::Unknown,
-                Ok(Some(reading)) => {
-                    let claim = reading.record.claim.clone();
-                    let ended = reading.record.lease_until.is_some_and(|t| t <= reading.now);
-                    let first = first.get_or_insert_with(|| claim.clone());
-                    if reading.record.owner.is_none() || ended || *first != claim {
-                        return Driven::Waited;
+                Ok(None) => return Waited::Enough(Driven::Unknown),
+                Ok(Some(Reading { record, now, .. })) => {
+                    let first = first.get_or_insert_with(|| record.claim.clone());
+                    if record.owner.is_none() || *first != record.claim {
+                        return Waited::Enough(Driven::Waited);
+                    }
+                    if record.lease_until.is_some_and(|end| end <= now) {
+                        return Waited::LeaseEnded;
                     }
                 }
-                Err(error) => {
-                    return Driven::StoreAway {
-                        why: error.to_string(),
-                    };
-                }
+                Err(error) => return Waited::Enough(error.into()),
             }
-            if tokio::time::Instant::now() + pause > until {
-                return Driven::StillHeld;
+            if Instant::now() + pause > until {
+                return Waited::Enough(Driven::StillHeld);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(limits::DRIVE_LOOK_MAX);

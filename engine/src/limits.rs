@@ -9,7 +9,8 @@ pub struct Limits {
     pub lease: Duration,
     /// The longest an activity may take; cut short where the trust window ends sooner.
     pub activity: Duration,
-    /// An activity with less time than this is not begun.
+    /// An activity that would get less time than this is not begun, unless [`Limits::activity`] is
+    /// shorter still.
     pub activity_min: Duration,
     /// How long a worker sleeps at most although nothing is due.
     pub poll_cap: Duration,
@@ -107,6 +108,11 @@ impl Limits {
             "from 3s to 5m: shorter than a slow reply takes over from the living, longer leaves the dead's work lying",
         );
         must(
+            !self.activity.is_zero(),
+            "activity",
+            "more than nothing: an activity without time is never begun",
+        );
+        must(
             self.poll_cap >= Duration::from_millis(10),
             "poll cap",
             "at least 10ms",
@@ -134,7 +140,10 @@ impl Limits {
     #[must_use]
     pub fn activity_within(&self, trust_left: Duration) -> Option<Duration> {
         let commit = self.lease / 15;
-        let least = self.activity_min.min(self.lease * 4 / 15);
+        let least = self
+            .activity_min
+            .min(self.lease * 4 / 15)
+            .min(self.activity);
         let time = trust_left.checked_sub(commit)?.min(self.activity);
         (time >= least).then_some(time)
     }
@@ -161,6 +170,17 @@ mod tests {
             limits.activity_within(Duration::from_secs(5)),
             Some(Duration::from_secs(4))
         );
+    }
+
+    #[test]
+    fn a_short_activity_is_begun_all_the_same() {
+        let limits = Limits {
+            activity: Duration::from_secs(2),
+            ..Limits::default()
+        };
+        limits.check().unwrap();
+        let trust = limits.lease - limits.margin();
+        assert_eq!(limits.activity_within(trust), Some(limits.activity));
     }
 
     #[test]

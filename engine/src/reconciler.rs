@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::Counters;
@@ -34,21 +35,24 @@ pub struct Comparison {
     pub repaired: u64,
 }
 
+/// Walks until told to stop; then at once, even in the midst of a walk, because each comparison
+/// stands for itself.
 pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
+    stop.run_until_cancelled(walk_for_ever(&engine)).await;
+}
+
+async fn walk_for_ever(engine: &Engine) {
     let mut place = (0u16, 0usize);
-    let mut walk_at = tokio::time::Instant::now();
+    let mut walk_at = Instant::now();
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(STEP) => {}
-            () = stop.cancelled() => return,
-        }
-        if tokio::time::Instant::now() >= walk_at {
-            walk_at = tokio::time::Instant::now() + WALK;
-            if let Err(error) = walk_in_turn(&engine).await {
+        tokio::time::sleep(STEP).await;
+        if Instant::now() >= walk_at {
+            walk_at = Instant::now() + WALK;
+            if let Err(error) = walk_in_turn(engine).await {
                 tracing::debug!(%error, "the walk of all records was cut short");
             }
         }
-        match step(&engine, place).await {
+        match step(engine, place).await {
             Ok(next) => place = next,
             Err(error) => tracing::debug!(%error, "a step of the reconciler was not answered"),
         }

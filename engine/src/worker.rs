@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -91,33 +91,34 @@ struct Poller {
 impl Poller {
     async fn new(engine: Engine) -> Self {
         let partitions = engine.store().partitions();
-        let wakes = match engine.store().wakes().await {
-            Ok(wakes) => Some(wakes),
-            Err(error) => {
-                tracing::warn!(%error, "no wake-up messages; timers fire within the poll cap");
-                None
-            }
-        };
-        Self {
+        let mut poller = Self {
             agenda: Agenda::new(partitions),
             permits: Arc::new(Semaphore::new(engine.limits().concurrency)),
             busy: HashSet::new(),
-            wakes,
+            wakes: None,
             news: engine.news().read(),
             ended: mpsc::unbounded_channel(),
             stale: (0..partitions).collect(),
             look_again: Instant::now(),
             away: 0,
             engine,
+        };
+        if let Err(error) = poller.listen().await {
+            tracing::warn!(%error, "no wake-up messages yet; what they would tell of waits for the poll cap");
         }
+        poller
+    }
+
+    async fn listen(&mut self) -> Result<(), StoreError> {
+        self.wakes = Some(self.engine.store().wakes().await?);
+        Ok(())
     }
 
     async fn run(&mut self) {
         loop {
             if Instant::now() >= self.look_again {
-                self.stale.extend(0..self.engine.store().partitions());
-            }
-            if !self.stale.is_empty() {
+                self.look_everywhere().await;
+            } else if !self.stale.is_empty() {
                 self.look().await;
             }
             let cap = self.look_again.saturating_duration_since(Instant::now());
@@ -132,6 +133,21 @@ impl Poller {
         }
     }
 
+    /// Looks at all partitions: what a lost message costs is the time between two of these, so no
+    /// other look puts it off.
+    async fn look_everywhere(&mut self) {
+        if self.wakes.is_none()
+            && let Err(error) = self.listen().await
+        {
+            tracing::debug!(%error, "still no wake-up messages");
+        }
+        self.stale.extend(0..self.engine.store().partitions());
+        // Spread, so that workers started together do not look together for ever.
+        let cap = self.engine.limits().poll_cap;
+        self.look_again = Instant::now() + cap.mul_f64(rand::rng().random_range(0.8..1.0));
+        self.look().await;
+    }
+
     /// Asks for the heads of the partitions that may have changed, in one round trip.
     async fn look(&mut self) {
         let partitions: Vec<u16> = std::mem::take(&mut self.stale).into_iter().collect();
@@ -141,9 +157,6 @@ impl Poller {
                 for (partition, heads) in peek.partitions {
                     self.agenda.told(partition, heads, peek.now);
                 }
-                // Spread, so that workers started together do not look together for ever.
-                let cap = self.engine.limits().poll_cap;
-                self.look_again = Instant::now() + cap.mul_f64(rand::rng().random_range(0.8..1.0));
             }
             Err(error) => {
                 Counters::add(&self.engine.counters().store_away, 1);
@@ -170,14 +183,9 @@ impl Poller {
             return;
         }
         self.busy.insert(member.clone());
-        let (engine, ended) = (self.engine.clone(), self.ended.0.clone());
+        let place = Place::take(&self.engine, permit, member, self.ended.0.clone());
         self.engine.turns().spawn(async move {
-            engine.counters().running.fetch_add(1, Ordering::Relaxed);
-            one(&engine, &id).await;
-            engine.counters().running.fetch_sub(1, Ordering::Relaxed);
-            drop(permit);
-            // The poller may have stopped.
-            let _ = ended.send(member);
+            one(&place.engine, &id).await;
         });
     }
 
@@ -223,6 +231,42 @@ impl Poller {
                 self.stale.insert(partition);
             }
         }
+    }
+}
+
+/// The place that a turn takes up in this worker, given back however the turn ends.
+struct Place {
+    engine: Engine,
+    member: String,
+    ended: mpsc::UnboundedSender<String>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(
+        engine: &Engine,
+        permit: OwnedSemaphorePermit,
+        member: String,
+        ended: mpsc::UnboundedSender<String>,
+    ) -> Self {
+        engine.counters().running.fetch_add(1, Ordering::Relaxed);
+        Self {
+            engine: engine.clone(),
+            member,
+            ended,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.engine
+            .counters()
+            .running
+            .fetch_sub(1, Ordering::Relaxed);
+        // The poller may have stopped.
+        let _ = self.ended.send(std::mem::take(&mut self.member));
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn commit<W: Workflow>(
     let (state, data) = load::store(&run.data, &run.phase)?;
     let (before, _) = load::store(&base.data, &base.phase)?;
     let commit = random_id();
-    let at = rfc3339(holding.now);
+    let at = rfc3339(run.now);
     let (subject_field, subject) = W::subject(&holding.id);
     let events: Vec<OutboxEntry> = run
         .effects

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Env, Holding, Trouble, TurnEnd, give_back, note_turn};
 use crate::activities::Admission;
-use crate::advance::{Advanced, Base, Judge, Surroundings, advance};
+use crate::advance::{Advanced, Base, Judge, Surroundings, advance, advance_held};
 use crate::limits;
 use crate::load::{self, LoadError};
 use crate::machine::{Input, Workflow};
@@ -49,10 +49,6 @@ pub(super) async fn begin<W: Workflow>(
         facts: facts.as_ref(),
     };
     let mut known = Known::<W>::load(holding)?;
-    if holding.record.wake_at.is_some_and(|at| at <= holding.now) {
-        let at = holding.record.wake_at.unwrap_or(holding.now);
-        env.counters.fired_late_by(holding.now.saturating_sub(at));
-    }
 
     for round in 0..=limits::STRICT_ROUNDS {
         let last_round = round == limits::STRICT_ROUNDS;
@@ -67,15 +63,8 @@ pub(super) async fn begin<W: Workflow>(
                     }
                 },
                 Admission::Held { until } => {
-                    let held = Input::Held { until };
-                    run = advance(
-                        &known.base,
-                        &known.inputs,
-                        Judge::Timer,
-                        Some(&held),
-                        &around,
-                    );
-                    run.effects.perform = None;
+                    let (base, inputs) = (&known.base, &known.inputs);
+                    run = advance_held(base, inputs, Judge::Timer, until, &around)?;
                 }
             }
         }
@@ -189,6 +178,8 @@ struct Known<W: Workflow> {
     base: Base<W>,
     /// The machine starts anew, so what was sealed before goes.
     erase_first: bool,
+    /// A pre-emptive signal is among the inputs.
+    barrier: bool,
     inputs: Vec<Input<W>>,
     /// Signals among the inputs.
     consumed: usize,
@@ -200,6 +191,7 @@ impl<W: Workflow> Known<W> {
         let mut known = Self {
             base,
             erase_first,
+            barrier: holding.record.barrier,
             inputs: Vec::new(),
             consumed: 0,
         };
@@ -213,13 +205,26 @@ impl<W: Workflow> Known<W> {
         Ok(known)
     }
 
+    /// Takes in signals. After a pre-emptive one, others that cannot be read have no bearing any
+    /// more; but it must itself be among those that can.
     fn hear(&mut self, envelopes: &[Envelope]) -> Result<(), Trouble> {
         self.consumed += envelopes.len();
+        let mut unreadable = None;
         for envelope in envelopes {
-            self.inputs
-                .push(Input::Signal(load::signal::<W>(envelope)?));
+            match load::signal::<W>(envelope) {
+                Ok(signal) => self.inputs.push(Input::Signal(signal)),
+                Err(error @ LoadError::Damaged { .. }) if self.barrier => {
+                    tracing::warn!(%error, "a signal is passed over");
+                    unreadable = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        let heard = |input: &Input<W>| matches!(input, Input::Signal(_));
+        match unreadable {
+            Some(error) if !self.inputs.iter().any(heard) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 }
 

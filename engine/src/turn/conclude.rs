@@ -1,10 +1,13 @@
 //! The second half of a turn: what was learnt goes to the machine, and into the store.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 
+use futures::FutureExt;
+
 use super::begin::Intent;
-use super::{Env, Holding, Trouble, TurnEnd, note_turn};
-use crate::advance::{Judge, Surroundings, advance};
+use super::{Env, Holding, PANICKED, Trouble, TurnEnd, note_turn};
+use crate::advance::{Judge, Surroundings, advance, advance_held};
 use crate::counters::Counters;
 use crate::limits;
 use crate::load;
@@ -19,24 +22,50 @@ pub(super) async fn conclude<W: Workflow>(
     intent: &Intent<W>,
     outcome: &W::Outcome,
 ) -> Result<TurnEnd, Trouble> {
-    let precious = env.activities.redeliver(&holding.id, outcome).is_some();
-    if precious {
-        env.counters.persist_pending.fetch_add(1, Ordering::Relaxed);
+    let precious = env.activities.redeliver(&holding.id, outcome);
+    let _pending = precious.as_ref().map(|_| Pending::new(&env.counters));
+    let written = AssertUnwindSafe(write(env, holding, intent, outcome, precious.is_some()))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(Trouble::Poison(PANICKED.to_owned())));
+    match (written, precious) {
+        (Ok(v), _) => {
+            env.activities.settled(&holding.id, outcome).await;
+            Ok(TurnEnd::Finished { v })
+        }
+        // Whatever kept it from being committed, it is not thrown away.
+        (Err(trouble), Some(signal)) => {
+            redeliver(env, holding, outcome, &signal).await?;
+            Err(trouble)
+        }
+        (Err(trouble), None) => Err(trouble),
     }
-    let end = write(env, holding, intent, outcome, precious).await;
-    if precious {
-        env.counters.persist_pending.fetch_sub(1, Ordering::Relaxed);
-    }
-    end
 }
 
+/// Shows as long as it lives that an outcome is nowhere but here.
+struct Pending<'a>(&'a Counters);
+
+impl<'a> Pending<'a> {
+    fn new(counters: &'a Counters) -> Self {
+        counters.persist_pending.fetch_add(1, Ordering::Relaxed);
+        Self(counters)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.persist_pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Commits what the outcome led to; returns the count of transitions.
 async fn write<W: Workflow>(
     env: &Env<W>,
     holding: &Holding,
     intent: &Intent<W>,
     outcome: &W::Outcome,
     precious: bool,
-) -> Result<TurnEnd, Trouble> {
+) -> Result<u64, Trouble> {
     let facts = env.activities.facts();
     let now = holding.store_now();
     let around = Surroundings {
@@ -59,26 +88,18 @@ async fn write<W: Workflow>(
             // One activity a turn: what is wanted next begins in a turn of its own.
             let mut inputs = signals.clone();
             inputs.push(last.clone());
-            let held = Input::Held { until: now };
-            run = advance(&intent.after, &inputs, Judge::Nothing, Some(&held), &around);
-            run.effects.perform = None;
+            run = advance_held(&intent.after, &inputs, Judge::Nothing, now, &around)?;
         }
-        let mut commit = match writing::commit(
+        let consumed = signals.len();
+        let mut commit = writing::commit(
             env,
             holding,
             &intent.after,
             &run,
-            signals.len(),
+            consumed,
             false,
             End::Final,
-        ) {
-            Ok(commit) => commit,
-            Err(error) if precious => {
-                tracing::error!(id = %holding.id, %error, "an outcome cannot be sealed; it is delivered as a signal");
-                return redeliver(env, holding, outcome).await;
-            }
-            Err(error) => return Err(error.into()),
-        };
+        )?;
         commit.strict = run.effects.verdict && round < limits::STRICT_ROUNDS;
         commit.durable |= precious;
         let patience = if precious {
@@ -96,28 +117,25 @@ async fn write<W: Workflow>(
             }
             Committed::Written { v, .. } => {
                 note_turn(env, holding, &run, &commit.log);
-                env.activities.settled(&holding.id, outcome).await;
-                return Ok(TurnEnd::Finished { v });
+                return Ok(v);
             }
-            Committed::Fenced { .. } => return redeliver(env, holding, outcome).await,
-            Committed::Unknown => return Err(Trouble::Fenced),
+            Committed::Fenced { .. } | Committed::Unknown => return Err(Trouble::Fenced),
         }
     }
     Err(Trouble::Fenced)
 }
 
-/// Somebody else has the workflow: what was learnt reaches it as a signal.
+/// It could not be committed, most often because somebody else has the workflow: what was learnt
+/// reaches them as a signal.
 async fn redeliver<W: Workflow>(
     env: &Env<W>,
     holding: &Holding,
     outcome: &W::Outcome,
-) -> Result<TurnEnd, Trouble> {
-    let Some(signal) = env.activities.redeliver(&holding.id, outcome) else {
-        return Err(Trouble::Fenced);
-    };
+    signal: &W::Signal,
+) -> Result<(), Trouble> {
     let signal = Signal {
         id: holding.id.clone(),
-        payload: load::signal_payload::<W>(&signal)?,
+        payload: load::signal_payload::<W>(signal)?,
         preemptive: false,
         ends_claim: None,
         create: None,
@@ -131,10 +149,10 @@ async fn redeliver<W: Workflow>(
             }) => {
                 Counters::add(&env.counters.redelivered, 1);
                 env.activities.settled(&holding.id, outcome).await;
-                return Err(Trouble::Fenced);
+                return Ok(());
             }
             // It stays wherever the activity has kept it, for a replay.
-            Ok(Signalled::Unknown) => return Err(Trouble::Fenced),
+            Ok(Signalled::Unknown) => return Ok(()),
             // Queued but not confirmed: a second copy does no harm, a lost one does.
             Ok(Signalled::Full | Signalled::Queued { .. }) | Err(StoreError::Away { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -17,12 +17,15 @@ mod begin;
 mod conclude;
 mod poison;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+
 use self::begin::Begun;
 use crate::activities::Activities;
-use crate::advance::Advanced;
+use crate::advance::{Advanced, Unanswered};
 use crate::counters::Counters;
 use crate::id::WorkflowId;
 use crate::limits::{self, Limits};
@@ -88,9 +91,13 @@ pub(crate) struct Env<W: Workflow> {
     pub(crate) news: Arc<News>,
 }
 
-/// Runs a turn to its end.
+/// What is said of a panic: its own words may be anybody's, and stand in the error output.
+const PANICKED: &str = "it panicked; the worker's error output says where";
+
+/// Runs a turn to its end. A panic of the machine, or of what surrounds it, is a turn that failed.
 pub(crate) async fn run<W: Workflow>(env: &Env<W>, holding: Holding) -> TurnEnd {
-    match spine(env, &holding).await {
+    let turn = AssertUnwindSafe(spine(env, &holding)).catch_unwind().await;
+    match turn.unwrap_or_else(|_| Err(Trouble::Poison(PANICKED.to_owned()))) {
         Ok(end) => end,
         Err(Trouble::Fenced) => {
             Counters::add(&env.counters.fenced, 1);
@@ -137,6 +144,12 @@ impl From<LoadError> for Trouble {
     }
 }
 
+impl From<Unanswered> for Trouble {
+    fn from(error: Unanswered) -> Self {
+        Self::Poison(error.to_string())
+    }
+}
+
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         match error {
@@ -162,6 +175,9 @@ async fn give_back<W: Workflow>(env: &Env<W>, holding: &Holding, rest: Duration,
 fn note_turn<W: Workflow>(env: &Env<W>, holding: &Holding, run: &Advanced<W>, log: &str) {
     Counters::add(&env.counters.turns, 1);
     Counters::add(&env.counters.ignored, run.ignored);
+    if let Some(at) = run.fired {
+        env.counters.fired_late_by(run.now.saturating_sub(at));
+    }
     tracing::info!(
         target: "evergreen::transition",
         workflow = %holding.id,

@@ -1,0 +1,13 @@
+//! Turns, callers and workers over a store that fails on demand, in a time that only the test moves.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod callers;
+mod faults;
+mod faulty;
+mod machine;
+mod order;
+mod poison;
+mod strict;
+mod workers;
+mod world;

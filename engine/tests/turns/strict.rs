@@ -1,0 +1,108 @@
+//! Nothing is performed, and nobody condemned, on a state that a waiting signal would have changed.
+
+use evergreen_engine::engine::Driven;
+
+use crate::faulty::Op;
+use crate::machine::{Ended, Phase, Signal};
+use crate::world::{World, id};
+
+/// Just before the next commit, this signal comes.
+fn signal_before_next_commit(world: &World, signal: Signal) {
+    let engine = world.engine.clone();
+    world.store.before_next(Op::Commit, async move {
+        engine
+            .signal::<crate::machine::Chore>(&id("a"), &signal, Default::default())
+            .await
+            .unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_hears_a_signal_that_came_meanwhile() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Begin(1)).await;
+    signal_before_next_commit(&world, Signal::Note("meanwhile".into()));
+    world.drive(&id).await;
+    assert_eq!(world.heard(&id).await, ["Begin(1)", "meanwhile", "Done(1)"]);
+    assert_eq!(world.script.performed(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_that_came_meanwhile_can_call_the_activity_off() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Begin(1)).await;
+    signal_before_next_commit(&world, Signal::Calm);
+    world.drive(&id).await;
+    assert_eq!(world.script.performed(), [] as [u32; 0]);
+    assert_eq!(world.machine(&id).await.1, Phase::Idle {});
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_signals_keep_coming_nothing_is_performed_and_all_are_heard() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Begin(1)).await;
+    for n in 1..=3 {
+        signal_before_next_commit(&world, Signal::Note(format!("again {n}")));
+    }
+    world.drive(&id).await;
+    assert_eq!(world.script.performed(), [] as [u32; 0]);
+    let heard = ["Begin(1)", "again 1", "again 2", "again 3", "Held"];
+    assert_eq!(world.heard(&id).await, heard);
+    assert_eq!(world.store.calls(Op::Commit), 4);
+    // It is not forgotten: the machine asked to be woken, and the next turn is quiet.
+    world.drive(&id).await;
+    assert_eq!(world.script.performed(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_is_reached_anew_after_a_signal_and_leaves_no_trace_of_the_first() {
+    let (world, id) = (World::new(), id("a"));
+    world.script.next_ends(Ended::Failed);
+    world.send(&id, Signal::Begin(1)).await;
+    world.store.next_goes_well(Op::Commit);
+    signal_before_next_commit(&world, Signal::Calm);
+    let driven = world.drive(&id).await;
+    assert!(matches!(driven, Driven::Turned(_)), "{driven:?}");
+    assert_eq!(world.heard(&id).await, ["Begin(1)", "Calm", "Failed"]);
+    assert_eq!(world.machine(&id).await.1, Phase::Idle {});
+    assert_eq!(world.events().await, [] as [&str; 0]);
+    let log = world.inspect(&id).log;
+    assert!(
+        !log.iter().any(|line| line.contains("Condemned")),
+        "{log:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_without_an_activity_is_strict_too() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Condemn).await;
+    signal_before_next_commit(&world, Signal::Calm);
+    world.drive(&id).await;
+    assert_eq!(world.heard(&id).await, ["Condemn", "Calm"]);
+    assert_eq!(world.machine(&id).await.1, Phase::Idle {});
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_nothing_speaks_against_is_published_once() {
+    let (world, id) = (World::new(), id("a"));
+    world.script.next_ends(Ended::Failed);
+    world.send(&id, Signal::Begin(1)).await;
+    world.drive(&id).await;
+    assert_eq!(world.machine(&id).await.1, Phase::Condemned {});
+    assert_eq!(world.events().await, ["CONDEMNED"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_that_came_meanwhile_is_heard_before_the_workflow_ends() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Finish).await;
+    signal_before_next_commit(&world, Signal::Begin(1));
+    world.drive(&id).await;
+    assert_eq!(
+        world.script.performed(),
+        [1],
+        "the last state does not want to end"
+    );
+    assert!(world.inspect(&id).record.is_some());
+}
