@@ -64,7 +64,9 @@ pub(crate) fn advance<W: Workflow>(
     for input in inputs {
         feed(&mut run, input, around);
     }
-    if judge == Judge::Timer && run.wake_at.is_some_and(|at| at <= around.now) {
+    // A hold overrides the timer: whoever drives a workflow that is held back hears no timer either.
+    let fires = run.effects.visible_at.is_none() && run.wake_at.is_some_and(|at| at <= around.now);
+    if judge == Judge::Timer && fires {
         run.wake_at = None;
         feed(&mut run, &Input::TimerFired, around);
     }
