@@ -103,9 +103,9 @@ impl Activities<Credential> for Refresher {
 
     async fn settled(&self, _id: &WorkflowId, outcome: &Outcome) {
         if let Outcome::Refreshed(issued) = outcome
-            && let Some(entry) = issued.entry
+            && let Some(entry) = &issued.entry
         {
-            self.keeper.settled(entry, self.confirms_disks()).await;
+            self.keeper.settled(entry.id(), self.confirms_disks()).await;
         }
     }
 }
