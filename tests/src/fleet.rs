@@ -28,6 +28,8 @@ pub struct Plan {
     pub watch: Duration,
     /// The workers' lease, in seconds.
     pub lease_s: u64,
+    /// How long the provider takes to answer a request that it has carried out, in milliseconds.
+    pub answer_ms: u64,
 }
 
 impl Plan {
@@ -44,6 +46,7 @@ impl Plan {
             life_s: number("LIFE_S", 12),
             watch: Duration::from_secs(number("WATCH_S", 30)),
             lease_s: number("LEASE_S", 4),
+            answer_ms: 0,
         }
     }
 }
@@ -75,6 +78,8 @@ impl Fleet {
             "127.0.0.1:0",
             "--lifetime",
             &format!("{}s", plan.life_s),
+            "--response-delay",
+            &format!("{}ms", plan.answer_ms),
             "--json",
         ])
         .spawn();
@@ -144,7 +149,7 @@ impl Fleet {
     async fn seed(&mut self) {
         // Spread over as long as a token lives, the first of them soon.
         let life = self.plan.life_s;
-        let spread = json!({"min": format!("{}s", (life / 4).max(4)), "max": format!("{}s", life + life / 4)});
+        let spread = json!({"min": (life / 4).max(4), "max": life + life / 4});
         let grants: Value = self
             .http
             .post(format!("{}/simulator/seed", self.simulator_url))
@@ -156,7 +161,8 @@ impl Fleet {
             .await
             .expect("JSON");
         let base = self.files.path().join("secrets");
-        for grant in grants["grants"].as_array().expect("grants") {
+        let all = grants["grants"].as_array();
+        for grant in all.unwrap_or_else(|| panic!("no grants: {grants}")) {
             let text = |name: &str| grant[name].as_str().unwrap_or_default().to_owned();
             let tenant = base.join("tenants").join(text("tenant"));
             fs::create_dir_all(&tenant).expect("a directory");

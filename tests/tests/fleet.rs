@@ -124,7 +124,11 @@ async fn a_fleet_refreshes_every_integration_once_a_cycle_and_none_is_ever_witho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_whose_workers_are_killed_and_stopped_loses_only_unread_answers_and_says_so() {
-    let plan = Plan::from_env();
+    // Slow answers, so that a kill finds requests under way.
+    let plan = Plan {
+        answer_ms: 300,
+        ..Plan::from_env()
+    };
     let mut fleet = Fleet::start(plan).await;
     let every = if plan.watch.as_secs() >= 120 { 20 } else { 6 };
     let stopped_for = plan.lease_s + 3;
@@ -164,13 +168,16 @@ async fn a_fleet_whose_workers_are_killed_and_stopped_loses_only_unread_answers_
             "more than the one retry: {chain}"
         );
     }
+    // A loss is an answer that was never read. One that was read late, by a worker that had been
+    // stopped, heals what was condemned meanwhile: so more may have been resent than were lost.
     let resent = chains
         .iter()
         .filter(|chain| number(&chain["double_sends"]) > 0)
         .count();
-    assert_eq!(
-        resent, lost,
-        "each loss is an answer that was never read, and no other was resent"
+    println!("resent once: {resent}");
+    assert!(
+        lost <= resent,
+        "{lost} lost, but only {resent} refresh tokens were ever sent twice"
     );
     fleet.stop().await;
 }

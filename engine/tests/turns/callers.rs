@@ -101,7 +101,7 @@ async fn what_a_vanished_holder_left_is_done_by_the_caller_that_waited() {
     assert_eq!(world.script.performed(), [1]);
     let now = world.now().await;
     assert!(
-        now >= BEGIN + 5_000 && now < BEGIN + 6_000,
+        (BEGIN + 5_000..BEGIN + 6_000).contains(&now),
         "{}",
         now - BEGIN
     );

@@ -135,6 +135,7 @@ impl Credential {
     }
 
     #[state(name = "Refreshing", superstate = "any_state")]
+    #[expect(clippy::too_many_arguments)]
     fn refreshing(
         &mut self,
         generation: &mut u64,
