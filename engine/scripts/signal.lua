@@ -28,18 +28,20 @@ if not v and not create then return { 'unknown', now_text } end
 -- A pre-emptive signal is never refused: whoever disconnects must be able to.
 if not preemptive and redis.call('LLEN', inbox) >= inbox_max then return { 'full', now_text } end
 
+-- Writes from here on. Taking away comes first: after it a server with full memory lets the rest
+-- pass, so that whoever disconnects can, whatever the memory.
+if preemptive or (ends_claim ~= '' and claim == ends_claim) then
+  redis.call('HDEL', wf, 'owner', 'claim', 'lease_until')
+  redis.call('HINCRBY', wf, 'fence', 1)
+  owner = false
+end
 if not v then
   v = '0'
-  redis.call('HSET', wf, 'state', state, 'data', data, 'schema', schema, 'v', v, 'fence', 0,
-    'attempt', 0)
+  redis.call('HSETNX', wf, 'fence', 0)
+  redis.call('HSET', wf, 'state', state, 'data', data, 'schema', schema, 'v', v, 'attempt', 0)
 end
 redis.call('RPUSH', inbox, now_text .. ' ' .. payload)
 
-if preemptive or (ends_claim ~= '' and claim == ends_claim) then
-  redis.call('HINCRBY', wf, 'fence', 1)
-  redis.call('HDEL', wf, 'owner', 'claim', 'lease_until')
-  owner = false
-end
 if preemptive then
   redis.call('HDEL', wf, 'parked')
   redis.call('HSET', wf, 'attempt', 0, 'barrier', 1)

@@ -73,7 +73,10 @@ pub(crate) fn advance<W: Workflow>(
     for input in inputs {
         feed(&mut run, input, around);
     }
-    let come = run.wake_at.filter(|at| *at <= around.now);
+    // A hold overrides the timer: whoever drives a workflow that is held back hears no timer either.
+    let come = run
+        .wake_at
+        .filter(|at| run.effects.visible_at.is_none() && *at <= around.now);
     if judge == Judge::Timer
         && let Some(at) = come
     {

@@ -340,6 +340,19 @@ impl Engine {
         drive.await
     }
 
+    /// As [`Engine::drive`], but never joins a turn that somebody here has begun already. For whoever
+    /// has just ended that turn's lease with a pre-emptive signal and is not to wait for it.
+    pub async fn drive_apart(&self, id: &WorkflowId) -> Driven {
+        let (engine, id) = (self.clone(), id.clone());
+        let task = self
+            .0
+            .turns
+            .spawn(async move { engine.drive_alone(&id).await });
+        task.await.unwrap_or_else(|error| Driven::Stuck {
+            why: error.to_string(),
+        })
+    }
+
     async fn drive_alone(&self, id: &WorkflowId) -> Driven {
         let until = Instant::now() + limits::DRIVE_PATIENCE;
         loop {

@@ -275,6 +275,57 @@ impl<W: Workflow> Effects<W> {
         self.notes.insert(field, value.into());
     }
 
+    /// What is to be performed, for tests of machines.
+    #[must_use]
+    pub fn performed(&self) -> Option<&W::Activity> {
+        self.perform.as_ref()
+    }
+
+    /// What the timer was set to; `None` where it was left alone or taken away. For tests.
+    #[must_use]
+    pub fn timer_set(&self) -> Option<Millis> {
+        match self.timer {
+            Timer::At(at) => Some(at),
+            Timer::Keep | Timer::Off => None,
+        }
+    }
+
+    /// Until when the workflow is kept out of sight. For tests.
+    #[must_use]
+    pub fn held_until(&self) -> Option<Millis> {
+        self.visible_at
+    }
+
+    /// Whether this transition condemns. For tests.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        self.verdict
+    }
+
+    /// Whether the workflow ends. For tests.
+    #[must_use]
+    pub fn is_finish(&self) -> bool {
+        self.finish
+    }
+
+    /// What is sealed and erased, in order. For tests.
+    #[must_use]
+    pub fn sealed_changes(&self) -> &[SealedChange<W>] {
+        &self.sealed
+    }
+
+    /// What is published, in order. For tests.
+    #[must_use]
+    pub fn published(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The fields added to the log entry. For tests.
+    #[must_use]
+    pub fn notes(&self) -> &BTreeMap<&'static str, serde_json::Value> {
+        &self.notes
+    }
+
     /// Takes over what one input led to: see the type's own words. The timer is kept by the turn.
     pub(crate) fn absorb(&mut self, step: Step, new: Self) {
         if step == Step::Moved {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use evergreen_engine::id::WorkflowId;
 use evergreen_engine::limits::{DELAY_AFTER, DELAY_FIRST, HEADS, INBOX_MAX, PARK_AFTER};
 use evergreen_engine::record::Record;
+use evergreen_engine::store::memory::Set;
 use evergreen_engine::store::{
     Claim, ClaimMode, Claimed, Commit, Committed, Creation, Extend, Extended, OutboxEntry,
     Reconciled, SealedOp, Signal, Signalled, StoreError,
@@ -439,19 +440,19 @@ both_stores! {
     /// An entry that some mistake made too early does not let anybody in.
     async fn the_record_decides_and_puts_the_index_right(w) {
         let id = w.idle("a", Some(BEGIN + 1000)).await;
-        w.break_index(&id, Some(BEGIN - 5)).await;
+        w.break_index(&id, Set::Due, Some(BEGIN - 5)).await;
         assert_eq!(w.claim(&id, "c1").await, Claimed::NotDue);
         assert_eq!(w.score(&id).await, Some(BEGIN + 1000));
         w.hold(&id, "c2").await;
-        w.break_index(&id, Some(BEGIN - 5)).await;
+        w.break_index(&id, Set::Due, Some(BEGIN - 5)).await;
         assert!(matches!(w.claim(&id, "c3").await, Claimed::Held { .. }));
         assert_eq!(w.score(&id).await, Some(BEGIN + 15_000));
         let none = w.idle("b", None).await;
-        w.break_index(&none, Some(BEGIN - 5)).await;
+        w.break_index(&none, Set::Due, Some(BEGIN - 5)).await;
         assert_eq!(w.claim(&none, "c4").await, Claimed::NotDue);
         assert_eq!(w.score(&none).await, None);
         let stray = super::id("c");
-        w.break_index(&stray, Some(BEGIN - 5)).await;
+        w.break_index(&stray, Set::Due, Some(BEGIN - 5)).await;
         assert_eq!(w.claim(&stray, "c5").await, Claimed::Unknown);
         assert!(w.store.due_members(0, 0, 9).await.unwrap().iter().all(|m| *m != stray.to_string()));
     }
@@ -459,13 +460,17 @@ both_stores! {
     async fn reconcile_compares_with_the_wanted_score(w) {
         let id = w.idle("a", Some(BEGIN + 1000)).await;
         assert_eq!(w.reconciled(&id).await, Reconciled::Right);
-        w.break_index(&id, None).await;
+        w.break_index(&id, Set::Due, None).await;
         assert_eq!(w.reconciled(&id).await, Reconciled::Missing);
-        w.break_index(&id, Some(3)).await;
+        w.break_index(&id, Set::Due, Some(3)).await;
         assert_eq!(w.reconciled(&id).await, Reconciled::Score);
         assert_eq!(w.score(&id).await, Some(BEGIN + 1000));
-        w.break_index(&super::id("b"), Some(3)).await;
+        w.break_index(&super::id("b"), Set::Due, Some(3)).await;
         assert_eq!(w.reconciled(&super::id("b")).await, Reconciled::Stray);
+
+        w.break_index(&id, Set::Parked, Some(3)).await;
+        assert_eq!(w.reconciled(&id).await, Reconciled::Parked);
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right);
 
         w.hold(&id, "c1").await;
         assert_eq!(w.reconciled(&id).await, Reconciled::Right, "the lease, not the timer");
@@ -473,9 +478,9 @@ both_stores! {
         assert_eq!(w.reconciled(&id).await, Reconciled::Right, "a crashed one is not stray");
 
         let waiting = w.created("d").await;
-        w.break_index(&waiting, Some(5)).await;
+        w.break_index(&waiting, Set::Due, Some(5)).await;
         assert_eq!(w.reconciled(&waiting).await, Reconciled::Right, "any score that has come");
-        w.break_index(&waiting, Some(BEGIN + 99_999)).await;
+        w.break_index(&waiting, Set::Due, Some(BEGIN + 99_999)).await;
         assert_eq!(w.reconciled(&waiting).await, Reconciled::Score);
         assert_eq!(w.score(&waiting).await, Some(BEGIN + 15_000));
     }

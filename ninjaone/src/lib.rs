@@ -8,11 +8,18 @@
 //! | [`lifecycle`] | the machine: the life of one grant |
 //! | [`refresher`] | the one token request, and how what it brings is kept safe |
 //! | [`service`] | what the HTTP API and the commands are made of |
+//! | [`api`] | the HTTP API, the dashboard, the metrics |
+//! | [`telemetry`] | what the application counts |
 //! | [`journal`] | rotated pairs on the worker's disk between the reply and the commit |
 //! | [`import`] | credentials that other software left behind |
 //! | [`handoff`] | tokens for those who need one: environment, files, child processes |
+//! | [`cli`] | the command line |
+//! | [`config`] | settings from flags, environment and file, checked all at once |
 //! | [`simulator`] | a strict stand-in for NinjaOne |
 
+pub mod api;
+pub mod cli;
+pub mod config;
 pub mod handoff;
 pub mod import;
 pub mod integration;

@@ -32,6 +32,18 @@ impl Telemetry {
     pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.outcomes).clone()
     }
+
+    /// For each host that was spoken to, whether requests to it are held back.
+    #[must_use]
+    pub fn host_breakers(&self) -> BTreeMap<String, bool> {
+        lock(&self.breakers).clone()
+    }
+
+    /// How far other clocks are ahead of ours, in seconds, by clock.
+    #[must_use]
+    pub fn clock_skews(&self) -> BTreeMap<&'static str, f64> {
+        lock(&self.skews).clone()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,7 @@
 //! The harness: what a test needs to run Evergreen against a real Redis, as a real process.
 //!
 //! - [`redis`]: a Redis of one's own, which can be paused, killed and restarted with its data.
+//! - [`fleet`]: processes over one Redis, to be killed and stopped.
 //! - [`process`]: the program `evergreen`, started, watched, signalled.
 //! - [`bench`]: apps, a store and the simulator in this process.
 //! - [`canary`]: secrets that are looked for in every output.
@@ -10,6 +11,7 @@
 
 pub mod bench;
 pub mod canary;
+pub mod fleet;
 pub mod group;
 pub mod process;
 pub mod redis;

@@ -124,9 +124,10 @@ async fn a_disconnect_wins_against_a_refresh_in_flight() {
         async move { app.refresh(&name).await }
     });
     handle.applied(hold, 1).await;
-    let other = bench.app("api-1");
-    let gone = other.disconnect(&name).await.unwrap();
+    // In the very process whose request is under way: it must not wait for that either.
+    let gone = app.disconnect(&name).await.unwrap();
     assert_eq!(gone[0].state, "Disconnected");
+    assert!(!refreshing.is_finished(), "the request is under way still");
     handle.release(hold);
     let late = refreshing.await.unwrap().unwrap();
     assert_eq!(late.state, "Disconnected");
@@ -136,5 +137,5 @@ async fn a_disconnect_wins_against_a_refresh_in_flight() {
         Vec::<String>::new(),
         "no credential exists after disconnect"
     );
-    other.token(&name, &TokenAsk::default()).await.unwrap_err();
+    app.token(&name, &TokenAsk::default()).await.unwrap_err();
 }

@@ -10,12 +10,13 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evergreen_engine::id::WorkflowId;
 use evergreen_engine::machine::Millis;
 use evergreen_engine::store::Store;
 use evergreen_engine::store::clock::ManualClock;
-use evergreen_engine::store::memory::MemoryStore;
+use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use redis::aio::MultiplexedConnection;
 
@@ -26,7 +27,42 @@ pub(crate) const BEGIN: Millis = 1_763_700_000_123;
 pub(crate) struct Server {
     child: Option<Child>,
     url: String,
-    _folder: Option<tempfile::TempDir>,
+    own: Option<Own>,
+}
+
+/// What a server of our own is started with.
+struct Own {
+    folder: tempfile::TempDir,
+    port: u16,
+    settings: Vec<String>,
+}
+
+impl Own {
+    /// The running server; `None` where it would not start, because the port is taken.
+    fn run(&self) -> Option<Child> {
+        let program = std::env::var("EVERGREEN_TEST_REDIS_SERVER");
+        let mut child = Command::new(program.as_deref().unwrap_or("redis-server"))
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--logfile", "", "--dir"])
+            .arg(self.folder.path())
+            .args(&self.settings)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server must be installed, or EVERGREEN_TEST_REDIS_URL set");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.contains("Ready to accept connections"));
+        if !ready {
+            child.wait().unwrap();
+            return None;
+        }
+        // A pipe that nobody reads would fill up and stop the server.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Some(child)
+    }
 }
 
 impl Server {
@@ -36,7 +72,7 @@ impl Server {
             Ok(url) => Self {
                 child: None,
                 url,
-                _folder: None,
+                own: None,
             },
             Err(_) => Self::start(&["--appendonly", "yes"]),
         }
@@ -54,44 +90,66 @@ impl Server {
     }
 
     fn try_start(settings: &[&str]) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
         let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let program = std::env::var("EVERGREEN_TEST_REDIS_SERVER");
-        let mut child = Command::new(program.as_deref().unwrap_or("redis-server"))
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--logfile", "", "--dir"])
-            .arg(folder.path())
-            .args(settings)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server must be installed, or EVERGREEN_TEST_REDIS_URL set");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .any(|line| line.contains("Ready to accept connections"));
-        if !ready {
-            child.wait().unwrap();
-            return None;
-        }
-        // A pipe that nobody reads would fill up and stop the server.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let own = Own {
+            folder: tempfile::tempdir().unwrap(),
+            port,
+            settings: settings.iter().map(|text| (*text).to_owned()).collect(),
+        };
         Some(Self {
-            child: Some(child),
+            child: Some(own.run()?),
             url: format!("redis://127.0.0.1:{port}/0"),
-            _folder: Some(folder),
+            own: Some(own),
         })
+    }
+
+    /// Kills it and starts it again on the same files.
+    pub(crate) fn restart(&mut self) {
+        self.end();
+        let own = self.own.as_ref().expect("a server of our own");
+        self.child = Some(own.run().expect("its port was free a moment ago"));
+    }
+
+    /// It answers nothing from now on.
+    pub(crate) fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// It answers again, also what was asked meanwhile.
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("a server of our own").id();
+        let done = Command::new("kill")
+            .arg(signal)
+            .arg(pid.to_string())
+            .status();
+        assert!(done.unwrap().success());
+    }
+
+    fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Returns when so many replicas follow.
+    pub(crate) async fn has_replicas(&self, count: u32) {
+        let mut raw = self.raw().await;
+        raw.set_response_timeout(Duration::from_secs(20));
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(count).arg(15_000);
+        let followers: u32 = wait.query_async(&mut raw).await.unwrap();
+        assert!(followers >= count);
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("a server of our own").id()
     }
 
     pub(crate) fn port(&self) -> &str {
@@ -104,6 +162,8 @@ impl Server {
         RedisOptions {
             prefix: format!("test-{:016x}", rand::random::<u64>()),
             allow_volatile: true,
+            // A machine that is busy with other tests is no reason to fail.
+            reply_timeout: Duration::from_secs(20),
             ..RedisOptions::new(&self.url)
         }
     }
@@ -127,10 +187,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.end();
     }
 }
 
@@ -174,12 +231,11 @@ impl World {
         }
     }
 
-    pub(crate) async fn break_index(&self, id: &WorkflowId, score: Option<Millis>) {
+    pub(crate) async fn break_index(&self, id: &WorkflowId, set: Set, score: Option<Millis>) {
         match &self.back {
-            Back::Memory(store) => store.break_index(id, score),
+            Back::Memory(store) => store.break_index(id, set, score),
             Back::Redis { server, prefix } => {
-                let key = format!("{prefix}:{{00}}:due");
-                break_index(&mut server.raw().await, &key, id, score).await;
+                break_index(&mut server.raw().await, prefix, id, set, score).await;
             }
         }
     }
@@ -198,17 +254,16 @@ impl World {
 
 pub(crate) async fn break_index(
     raw: &mut MultiplexedConnection,
-    due: &str,
+    prefix: &str,
     id: &WorkflowId,
+    set: Set,
     score: Option<Millis>,
 ) {
-    let command = match score {
-        Some(score) => redis::cmd("ZADD")
-            .arg(due)
-            .arg(score)
-            .arg(id.to_string())
-            .take(),
-        None => redis::cmd("ZREM").arg(due).arg(id.to_string()).take(),
+    let key = match set {
+        Set::Due => format!("{prefix}:{{00}}:due"),
+        Set::Parked => format!("{prefix}:{{00}}:parked"),
     };
+    let mut command = redis::cmd(if score.is_some() { "ZADD" } else { "ZREM" });
+    command.arg(key).arg(score).arg(id.to_string());
     command.exec_async(raw).await.unwrap();
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergreen_engine::store::Store;
+use evergreen_engine::store::memory::Set;
 use evergreen_engine::worker::{self, Stopped, WorkerOptions};
 use evergreen_engine::{Limits, WorkflowId, heartbeat};
 use tokio::sync::{Semaphore, oneshot};
@@ -293,11 +294,11 @@ async fn a_missing_and_a_stray_entry_are_put_right_and_counted() {
         .send(&stray, Signal::Note("and no timer".into()))
         .await;
     world.drive(&stray).await;
-    world.store.memory.break_index(&lost, None);
+    world.store.memory.break_index(&lost, Set::Due, None);
     world
         .store
         .memory
-        .break_index(&stray, Some(BEGIN + 9_000_000));
+        .break_index(&stray, Set::Due, Some(BEGIN + 9_000_000));
     let running = Running::start(&world);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.inspect(&lost).due, Some(BEGIN + 7_200_000));

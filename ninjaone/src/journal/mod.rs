@@ -19,6 +19,7 @@
 //! | `log.rs` | one worker's file: appending, bounds, compaction, what follows a failed write |
 //! | `writer.rs` | the thread that owns the log and lets concurrent puts share one sync |
 //! | `handle.rs` | [`Journal`], what the rest of the program holds |
+//! | `under_way.rs` | which entries a turn of this process is about to commit |
 //! | `error.rs`, `limits.rs` | why an entry is not in the journal; how much may be |
 //! | `listing.rs` | reading a directory from outside without touching it |
 //!
@@ -37,6 +38,7 @@ mod limits;
 mod listing;
 mod log;
 mod record;
+mod under_way;
 mod writer;
 
 pub use entry::{Entry, EntryId};
@@ -44,6 +46,7 @@ pub use error::JournalError;
 pub use handle::{Journal, Recovery};
 pub use limits::Limits;
 pub use listing::{Listed, Listing, Unreadable, read_dir};
+pub use under_way::{Carried, UnderWay};
 
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,9 @@ pub struct Credential {
     /// The generation whose slow end was told as `EXPIRING`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiring_told: Option<u64>,
+    /// The refresh token whose age was told as `EXPIRING`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_told: Option<Fingerprint>,
     /// Something odd that does not stop anything, as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
@@ -104,6 +107,12 @@ pub struct Failures {
     /// The one immediate retry after an unknown outcome is used up.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub retried: bool,
+    /// The next request is that retry.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub retry_owed: bool,
+    /// What a person was told to put right. Stands until a success, so it is told once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Attention>,
     /// Since when the TLS handshake has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_since: Option<Millis>,
@@ -175,6 +184,12 @@ pub enum Phase {
         started_at: Millis,
         /// What led to this.
         source: Source,
+        /// What the attempt is for.
+        #[serde(default)]
+        purpose: Purpose,
+        /// What a person was to put right, where the attempt is to find out whether that was done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attention: Option<Attention>,
     },
     /// A person must consent again.
     ReconnectRequired {
@@ -206,10 +221,11 @@ impl Default for Phase {
 }
 
 /// What a scheduled attempt is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// The planned refresh before expiry.
+    #[default]
     Refresh,
     /// Trying again after a failure.
     Retry,

@@ -34,7 +34,7 @@ impl Credential {
             _ => false,
         };
         if changed && reason == Reason::Revoked {
-            return self.misconfigured(Attention::ClientChanged, detail, context);
+            return self.misconfigured(Attention::ClientChanged, context);
         }
         let reason = match self.failures.unknown_since {
             Some(_) if reason != Reason::MissingCredentials => Reason::RotationLost,
@@ -49,22 +49,19 @@ impl Credential {
         Phase::ReconnectRequired { reason }
     }
 
-    /// Reconnecting would not help: something else must be put right.
+    /// Reconnecting would not help: something else must be put right. Told once until a success,
+    /// however often it is looked at again.
     pub(super) fn misconfigured(
         &mut self,
         attention: Attention,
-        detail: &Detail,
         context: &mut Context<'_, Credential>,
     ) -> Phase {
-        self.failures.last = Some(detail.clone());
-        self.failures.consecutive = self.failures.consecutive.saturating_add(1);
         context.effects.note("attention", attention.as_str());
-        let told = self.failures.published && self.warning.as_deref() == Some(attention.as_str());
-        if !told {
-            self.warning = Some(attention.as_str().to_owned());
+        if self.failures.attention != Some(attention) {
+            self.failures.attention = Some(attention);
             events::refresh_failed(self, false, "fix_configuration", context);
         }
-        let recheck = timing::spread(timing::RECHECK, context.random).max(timing::RECHECK / 2);
+        let recheck = timing::spread(timing::RECHECK, context.random);
         context.effects.wake_at(context.now + recheck);
         Phase::Active { attention }
     }
@@ -79,7 +76,7 @@ impl Credential {
         self.failures.last = Some(detail.clone());
         // Jitter is added, never subtracted.
         let at = until.max(context.now) + timing::spread(2_000, context.random);
-        self.schedule(Purpose::Retry, at, Source::Failure, context)
+        self.try_again(Purpose::Retry, at, Source::Failure, context)
     }
 
     /// Retryable, and certainly nothing was spent.
@@ -101,16 +98,19 @@ impl Credential {
         } else {
             None
         };
+        let loud = Attention::TlsError.as_str();
         if tls {
-            self.warning = Some(Attention::TlsError.as_str().to_owned());
+            self.warning = Some(loud.to_owned());
+        } else if self.warning.as_deref() == Some(loud) {
+            self.warning = None;
         }
         let expired = self.access_token_expired(context.now);
         if self.failures.unclassified >= UNCLASSIFIED_MAX && expired {
-            return self.misconfigured(Attention::Unclassified, detail, context);
+            return self.misconfigured(Attention::Unclassified, context);
         }
         let too_long = |since: Millis| since.saturating_add(timing::TLS_PATIENCE) <= context.now;
         if self.failures.tls_since.is_some_and(too_long) {
-            return self.misconfigured(Attention::TlsError, detail, context);
+            return self.misconfigured(Attention::TlsError, context);
         }
         self.retry_later(context)
     }
@@ -131,18 +131,39 @@ impl Credential {
         if self.failures.retried {
             return self.retry_later(context);
         }
+        self.retry_at_once(context)
+    }
+
+    /// The one retry after an unknown outcome.
+    pub(super) fn retry_at_once(&mut self, context: &mut Context<'_, Credential>) -> Phase {
         self.failures.retried = true;
+        self.failures.retry_owed = true;
         self.schedule(Purpose::Retry, context.now, Source::Failure, context)
     }
 
-    /// Nothing has left, and that is known.
-    pub(super) fn not_sent(&mut self, context: &mut Context<'_, Credential>) -> Phase {
+    /// Nothing has left, and that is known: as if the attempt had not begun, a moment later.
+    pub(super) fn not_sent(
+        &mut self,
+        purpose: Purpose,
+        attention: Option<Attention>,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
         let at = context.now + timing::spread(NOT_SENT_PAUSE, context.random);
-        self.schedule(Purpose::Retry, at, Source::Failure, context)
+        if let Some(attention) = attention {
+            context.effects.wake_at(at);
+            return Phase::Active { attention };
+        }
+        self.try_again(purpose, at, Source::Failure, context)
+    }
+
+    /// A request was sent, or may have been.
+    pub(super) fn attempted(&mut self, started_at: Millis) {
+        self.last_attempt_at = Some(started_at);
+        self.failures.retry_owed = false;
     }
 
     /// A failed attempt.
-    fn failed(&mut self, detail: &Detail) {
+    pub(super) fn failed(&mut self, detail: &Detail) {
         self.failures.consecutive = self.failures.consecutive.saturating_add(1);
         self.failures.last = Some(detail.clone());
     }
@@ -156,7 +177,7 @@ impl Credential {
             events::refresh_failed(self, true, "wait", context);
         }
         let at = context.now + timing::back_off(self.failures.consecutive, context.random);
-        self.schedule(Purpose::Retry, at, Source::Failure, context)
+        self.try_again(Purpose::Retry, at, Source::Failure, context)
     }
 
     pub(super) fn access_token_expired(&self, now: Millis) -> bool {

@@ -213,20 +213,53 @@ impl Credential {
         context.effects.seal(PAIR, sealed);
         context.effects.note("generation", grant.generation);
         self.remember_spent(spent, issued.refresh_token);
+        if issued.salvaged {
+            // Stored, and nothing more: only the next request can tell whether it is good.
+            self.failed(&issued.detail);
+            self.failures
+                .unknown_since
+                .get_or_insert(issued.obtained_at);
+            return Some(self.retry_at_once(context));
+        }
         self.last_refresh_at = Some(issued.obtained_at);
         self.warning.clone_from(&issued.warning);
-        self.healed(old_expires_at, context);
         let after = match source {
             Source::Lazy => Source::LazyRefreshSuccess,
             _ => Source::ProactiveRefreshSuccess,
         };
-        Some(if fresh {
-            self.schedule_planned(after, context)
+        Some(self.succeeded(fresh, old_expires_at, after, context))
+    }
+
+    /// What follows from a pair that has been taken.
+    fn succeeded(
+        &mut self,
+        fresh: bool,
+        old_expires_at: Option<Millis>,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        if fresh && self.grant.as_ref().is_some_and(|grant| !grant.bearer) {
+            // The grant lives on, but nobody can use what it gives.
+            let told = self.failures.attention;
+            let published = self.failures.published;
+            self.failures = Failures {
+                attention: told,
+                published,
+                ..Failures::default()
+            };
+            events::refreshed(self, old_expires_at, context);
+            return self.misconfigured(Attention::TokenType, context);
+        }
+        self.healed(old_expires_at, context);
+        if fresh {
+            self.schedule_planned(source, context)
         } else {
             // A refresh token without an access token: stored, and spent at once, paced by the
             // minimum delay.
-            self.schedule(Purpose::Refresh, context.now, after, context)
-        })
+            let at = self.paced(context.now, context.facts);
+            events::scheduled(self, at, source, context);
+            self.schedule(Purpose::Refresh, at, source, context)
+        }
     }
 
     /// Clears what went wrong, and says that it is over.
@@ -237,14 +270,7 @@ impl Credential {
         if recovers {
             events::recovered(self, context);
         }
-        if self.refresh_token_is_old(context.now) && self.expiring_told.is_none() {
-            let at = self.grant.as_ref().map(|grant| {
-                grant
-                    .refresh_token_at
-                    .saturating_add(super::timing::REFRESH_TOKEN_AGE)
-            });
-            events::expiring(self, "refresh_token", at, context);
-        }
+        self.warn_of_age(context);
     }
 
     fn remember_spent(&mut self, spent: Option<Fingerprint>, issued: Option<Fingerprint>) {
@@ -327,16 +353,20 @@ impl Credential {
         let mut spent = None;
         if let Some(grant) = self.grant.as_mut() {
             old_expires_at = grant.expires_at;
-            spent = grant
-                .refresh_token
-                .filter(|token| Some(*token) != rescued.refresh_token);
             grant.generation = rescued.base_generation + 1;
-            if rescued.refresh_token.is_some() {
+            // One that was kept because none came back is not spent.
+            if rescued.refresh_token.is_some() && rescued.refresh_token != grant.refresh_token {
+                spent = grant.refresh_token;
                 grant.refresh_token = rescued.refresh_token;
                 grant.refresh_token_at = rescued.obtained_at;
             }
-            grant.obtained_at = rescued.obtained_at;
-            grant.expires_at = rescued.expires_at;
+            // Without an expiry of its own the pair holds the old access token.
+            if rescued.expires_at.is_some() {
+                grant.obtained_at = rescued.obtained_at;
+                grant.expires_at = rescued.expires_at;
+                grant.expiry_assumed = false;
+                grant.bearer = rescued.bearer;
+            }
             grant.jitter = context.random;
             context.effects.note("generation", grant.generation);
         }
@@ -344,10 +374,15 @@ impl Credential {
         context.effects.seal(PAIR, pair);
         self.remember_spent(spent, rescued.refresh_token);
         self.last_refresh_at = Some(rescued.obtained_at);
+        self.warning = None;
         self.failures.published |= heals;
-        self.healed(old_expires_at, context);
         self.look_through_quarantine(context);
-        self.schedule_planned(Source::Rescued, context)
+        self.succeeded(
+            rescued.expires_at.is_some(),
+            old_expires_at,
+            Source::Rescued,
+            context,
+        )
     }
 
     /// What is kept apart may by now be known, or older than what was adopted.
@@ -376,6 +411,14 @@ impl Credential {
         let kept = self.quarantined.pop()?;
         let grant = self.grant.as_mut()?;
         let spent = grant.refresh_token;
+        // A failed refresh never takes away an access token that is still good for longer.
+        let outlives = |at: Option<Millis>| at > kept.expires_at && at > Some(context.now);
+        let access_of = (grant.bearer && outlives(grant.expires_at)).then_some(grant.generation);
+        if access_of.is_none() {
+            grant.obtained_at = kept.obtained_at;
+            grant.expires_at = kept.expires_at;
+            grant.expiry_assumed = false;
+        }
         grant.generation += 1;
         grant.refresh_token = Some(kept.fingerprint);
         grant.refresh_token_at = kept.obtained_at;
@@ -384,6 +427,7 @@ impl Credential {
             generation: grant.generation,
             base_generation: kept.base_generation,
             slot: kept.slot(),
+            access_of,
         };
         context.effects.erase(kept.slot());
         context.effects.seal(PAIR, sealed);
@@ -391,6 +435,6 @@ impl Credential {
             .effects
             .note("quarantine", "released for its one try");
         self.remember_spent(spent, Some(kept.fingerprint));
-        Some(self.schedule(Purpose::Probe, context.now, Source::Rescued, context))
+        Some(self.try_again(Purpose::Probe, context.now, Source::Rescued, context))
     }
 }

@@ -1,10 +1,12 @@
 //! What can happen to a grant: signals, outcomes, and the one activity.
 
+use std::sync::Arc;
+
 use evergreen_engine::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::data::Source;
-use crate::journal::EntryId;
+use crate::journal::Carried;
 use crate::provider::{Attention, Detail, Reason, TokenPath};
 use crate::vault::{Fingerprint, GrantId, Pair, Sealed};
 
@@ -86,9 +88,16 @@ pub struct Rescued {
     pub refresh_token: Option<Fingerprint>,
     /// When the request that brought it was sent.
     pub obtained_at: Millis,
-    /// When the access token expires.
+    /// When the access token expires; absent where no new access token came with the pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Millis>,
+    /// Whether the access token may be handed out.
+    #[serde(default = "yes")]
+    pub bearer: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The one activity: send one token request.
@@ -189,10 +198,13 @@ pub struct Issued {
     pub token_path: TokenPath,
     /// Something odd, as a word.
     pub warning: Option<String>,
+    /// The answer was cut, and only the refresh token could be saved from it: whether it is whole
+    /// and right, the next request shows.
+    pub salvaged: bool,
     /// What may be shown.
     pub detail: Detail,
     /// Its entry in the journal, if it could be written.
-    pub entry: Option<EntryId>,
+    pub entry: Option<Arc<Carried>>,
 }
 
 /// What the machine may ask to have sealed.
@@ -242,5 +254,8 @@ pub enum Secret {
         base_generation: u64,
         /// Under which name it was kept.
         slot: String,
+        /// The generation of the pair that is stored now, where its access token outlives that of
+        /// the pair that was kept apart.
+        access_of: Option<u64>,
     },
 }

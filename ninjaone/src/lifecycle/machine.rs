@@ -21,11 +21,12 @@
 //! This is the only file that names `statig`. No entry or exit actions: loading a state is not
 //! entering it.
 
-use evergreen_engine::{Context, Input, Step, Workflow, WorkflowId, dispatch};
+use evergreen_engine::{Context, Input, Millis, Step, Workflow, WorkflowId, dispatch};
 use statig::prelude::*;
 
 use super::data::{Credential, Phase, Purpose, Source};
 use super::inputs::{Outcome as Ended, Refresh, Secret, Signal};
+use super::schedule::Attempt;
 use super::timing::Settings;
 use super::{Adoption, KIND, adoption};
 use crate::integration::{GrantKind, GrantRef};
@@ -50,11 +51,13 @@ impl Credential {
         context: &mut Context<'_, Credential>,
     ) -> Answer {
         match input {
-            Input::TimerFired | Input::Signal(Signal::Reset | Signal::ConfigurationChanged) => {
-                self.probe(Source::Configuration, context)
+            Input::TimerFired => self.look_again(*attention, Source::Timer, context),
+            Input::Signal(Signal::ConfigurationChanged) => {
+                self.look_again(*attention, Source::Configuration, context)
             }
+            Input::Signal(Signal::Reset) => self.look_again(*attention, Source::Operator, context),
             Input::Signal(Signal::RefreshNow { source, .. }) if *source != Source::Lazy => {
-                self.probe(*source, context)
+                self.look_again(*attention, *source, context)
             }
             Input::Signal(Signal::RefreshNow { .. }) => Handled,
             Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
@@ -73,14 +76,18 @@ impl Credential {
     ) -> Answer {
         match input {
             Input::TimerFired if *at <= context.now => {
-                let exempt = *purpose == Purpose::Probe
-                    || (self.failures.retried && self.failures.consecutive == 1);
                 let source = if matches!(source, Source::Lazy | Source::Operator) {
                     *source
                 } else {
                     Source::Timer
                 };
-                or_stay(self.begin(exempt, source, context))
+                let attempt = Attempt {
+                    purpose: *purpose,
+                    source,
+                    exempt: *purpose == Purpose::Probe || self.failures.retry_owed,
+                    attention: None,
+                };
+                or_stay(self.begin(attempt, context))
             }
             Input::TimerFired => {
                 self.say_what_is_due(context);
@@ -128,35 +135,51 @@ impl Credential {
     }
 
     #[state(name = "Refreshing", superstate = "any_state")]
+    #[expect(clippy::too_many_arguments)]
     fn refreshing(
         &mut self,
         generation: &mut u64,
         fingerprint: &mut Option<Fingerprint>,
         started_at: &mut u64,
         source: &mut Source,
+        purpose: &mut Purpose,
+        attention: &mut Option<Attention>,
         input: &Input<Credential>,
         context: &mut Context<'_, Credential>,
     ) -> Answer {
         let harmless = fingerprint.is_none();
         match input {
-            Input::Outcome(ended) => Transition(match ended {
-                Ended::Refreshed(issued) => {
-                    return or_stay(self.issued(issued, *source, context));
-                }
-                Ended::Rejected { reason, detail } => self.rejected(*reason, detail, context),
-                Ended::Misconfigured { attention, detail } => {
-                    self.misconfigured(*attention, detail, context)
-                }
-                Ended::Throttled { until, detail } => self.throttled(*until, detail, context),
-                Ended::Unavailable {
-                    detail,
-                    tls,
-                    unclassified,
-                } => self.unavailable(detail, *tls, *unclassified, context),
-                Ended::Unknown { detail } => self.unknown(detail, *started_at, harmless, context),
-                Ended::NotSent => self.not_sent(context),
-            }),
+            Input::Outcome(Ended::NotSent) => {
+                Transition(self.not_sent(*purpose, *attention, context))
+            }
+            Input::Outcome(ended) => {
+                self.attempted(*started_at);
+                Transition(match ended {
+                    // A pair of another generation cannot come here, since the lease is held; if it
+                    // did, what is stored would go on.
+                    Ended::Refreshed(issued) => match self.issued(issued, *source, context) {
+                        Some(phase) => phase,
+                        None => self.schedule_planned(*source, context),
+                    },
+                    Ended::Rejected { reason, detail } => self.rejected(*reason, detail, context),
+                    Ended::Misconfigured { attention, detail } => {
+                        self.failed(detail);
+                        self.misconfigured(*attention, context)
+                    }
+                    Ended::Throttled { until, detail } => self.throttled(*until, detail, context),
+                    Ended::Unavailable {
+                        detail,
+                        tls,
+                        unclassified,
+                    } => self.unavailable(detail, *tls, *unclassified, context),
+                    Ended::Unknown { detail } => {
+                        self.unknown(detail, *started_at, harmless, context)
+                    }
+                    Ended::NotSent => self.not_sent(*purpose, *attention, context),
+                })
+            }
             Input::ActivityLost(_) => {
+                self.attempted(*started_at);
                 let detail = Detail {
                     description: Some("the worker vanished while the request was under way".into()),
                     ..Detail::default()
@@ -164,21 +187,19 @@ impl Credential {
                 Transition(self.unknown(&detail, *started_at, harmless, context))
             }
             Input::Held { until } => {
-                let at = context.now;
-                let purpose = match self.failures.consecutive {
-                    0 => Purpose::Refresh,
-                    _ => Purpose::Retry,
+                let phase = match *attention {
+                    Some(attention) => {
+                        context.effects.wake_at(context.now);
+                        Phase::Active { attention }
+                    }
+                    None => self.try_again(*purpose, context.now, *source, context),
                 };
-                let phase = self.schedule(purpose, at, *source, context);
-                // Soonest expiry first: behind a pause the order is that of what expires.
-                let left = self
-                    .grant
-                    .as_ref()
-                    .and_then(|grant| grant.expires_at)
-                    .unwrap_or(at)
-                    .saturating_sub(at)
-                    .min(3_600_000);
-                context.effects.hold_until(*until + left / 1_000);
+                // Seen before the pause ends if there is something to be said before.
+                let turn = *until + self.place_behind_a_pause(context.now);
+                let word = self.next_word(context.now, context.facts);
+                context
+                    .effects
+                    .hold_until(word.map_or(turn, |word| word.min(turn)));
                 Transition(phase)
             }
             Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
@@ -273,8 +294,23 @@ fn or_stay(phase: Option<Phase>) -> Answer {
 }
 
 impl Credential {
+    /// Soonest expiry first: behind a pause the order is that of what expires, from what expired ten
+    /// minutes ago or earlier to what has an hour left or more, spread over four seconds.
+    fn place_behind_a_pause(&self, now: Millis) -> Millis {
+        const OVERDUE_MAX: Millis = 600_000;
+        const LEFT_MAX: Millis = 3_600_000;
+        let expires_at = self.grant.as_ref().and_then(|grant| grant.expires_at);
+        let left = expires_at.unwrap_or(now).saturating_add(OVERDUE_MAX);
+        left.saturating_sub(now).min(LEFT_MAX + OVERDUE_MAX) / 1_000
+    }
+
     /// Finds out whether what a person was to put right has been put right.
-    fn probe(&mut self, source: Source, context: &mut Context<'_, Credential>) -> Answer {
+    fn look_again(
+        &mut self,
+        attention: Attention,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Answer {
         let grant = context.id.id().parse::<GrantRef>();
         let minted = grant.is_ok_and(|grant| grant.kind() == GrantKind::Client);
         let refreshable = self
@@ -282,7 +318,13 @@ impl Credential {
             .as_ref()
             .is_some_and(|g| g.refresh_token.is_some());
         if minted || refreshable {
-            or_stay(self.begin(true, source, context))
+            let attempt = Attempt {
+                purpose: Purpose::Probe,
+                source,
+                exempt: source == Source::Operator,
+                attention: Some(attention),
+            };
+            or_stay(self.begin(attempt, context))
         } else {
             Handled
         }

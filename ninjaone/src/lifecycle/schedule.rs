@@ -9,6 +9,7 @@ use super::data::{Credential, Grant, Phase, Purpose, Source};
 use super::events;
 use super::inputs::Refresh;
 use super::timing::{self, Settings};
+use crate::provider::Attention;
 
 impl Grant {
     /// How long the access token lives in all.
@@ -85,7 +86,7 @@ impl Credential {
     }
 
     /// Not sooner than the minimum delay after the last success.
-    fn paced(&self, at: Millis, settings: &Settings) -> Millis {
+    pub(super) fn paced(&self, at: Millis, settings: &Settings) -> Millis {
         let (Some(grant), Some(last)) = (&self.grant, self.last_refresh_at) else {
             return at;
         };
@@ -95,9 +96,26 @@ impl Credential {
 
     /// The earliest of the attempt and of what is to be said before it.
     pub(super) fn next_wake(&self, attempt: Millis, now: Millis, settings: &Settings) -> Millis {
-        self.to_be_said(settings)
-            .filter(|at| *at > now)
-            .fold(attempt, Millis::min)
+        self.next_word(now, settings)
+            .map_or(attempt, |word| word.min(attempt))
+    }
+
+    /// Goes to `Scheduled` after an attempt that brought nothing, and says what has become due to be
+    /// said meanwhile: the timer only covers what is still to come.
+    pub(super) fn try_again(
+        &mut self,
+        purpose: Purpose,
+        at: Millis,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        self.say_what_is_due(context);
+        self.schedule(purpose, at, source, context)
+    }
+
+    /// The next time at which something is to be said.
+    pub(super) fn next_word(&self, now: Millis, settings: &Settings) -> Option<Millis> {
+        self.to_be_said(settings).filter(|at| *at > now).min()
     }
 
     fn to_be_said(&self, settings: &Settings) -> impl Iterator<Item = Millis> {
@@ -108,7 +126,7 @@ impl Credential {
         let expiry = grant
             .filter(|_| self.failures.consecutive > 0 && !self.failures.published)
             .and_then(|g| g.expires_at);
-        [slow, expiry].into_iter().flatten()
+        [slow, expiry, self.warns_of_age_at()].into_iter().flatten()
     }
 
     /// Says what has become due to be said.
@@ -127,15 +145,44 @@ impl Credential {
         if expired && self.failures.consecutive > 0 && !self.failures.published {
             events::refresh_failed(self, true, "wait", context);
         }
+        self.warn_of_age(context);
+    }
+
+    /// When the refresh token's age is to be told; `None` once it was, or if there is none.
+    fn warns_of_age_at(&self) -> Option<Millis> {
+        const WARN_AFTER: Millis = timing::REFRESH_TOKEN_AGE - timing::REFRESH_TOKEN_WARNING;
+        let grant = self.grant.as_ref()?;
+        let told = self.age_told == grant.refresh_token;
+        (!told).then(|| grant.refresh_token_at.saturating_add(WARN_AFTER))
+    }
+
+    /// Says, once a refresh token, that it nears the age at which it is assumed to die.
+    pub(super) fn warn_of_age(&mut self, context: &mut Context<'_, Credential>) {
+        if self.warns_of_age_at().is_none_or(|at| at > context.now) {
+            return;
+        }
+        let grant = self.grant.as_ref();
+        self.age_told = grant.and_then(|grant| grant.refresh_token);
+        let dies_at = grant.map(|grant| {
+            grant
+                .refresh_token_at
+                .saturating_add(timing::REFRESH_TOKEN_AGE)
+        });
+        events::expiring(self, "refresh_token", dies_at, context);
     }
 
     /// Goes to `Refreshing` and asks for the request.
     pub(super) fn begin(
         &mut self,
-        exempt: bool,
-        source: Source,
+        attempt: Attempt,
         context: &mut Context<'_, Credential>,
     ) -> Option<Phase> {
+        let Attempt {
+            purpose,
+            source,
+            exempt,
+            attention,
+        } = attempt;
         let grant = self.grant.as_ref()?;
         context.effects.perform(Refresh {
             grant: grant.id,
@@ -148,22 +195,24 @@ impl Credential {
             scopes: grant.scopes.clone(),
             exempt,
         });
-        self.last_attempt_at = Some(context.now);
         context.effects.note("generation", grant.generation);
         Some(Phase::Refreshing {
             generation: grant.generation,
             fingerprint: grant.refresh_token,
             started_at: context.now,
             source,
+            purpose,
+            attention,
         })
     }
+}
 
-    /// When the refresh token is assumed to be too old, and is to be told of.
-    pub(super) fn refresh_token_is_old(&self, now: Millis) -> bool {
-        let warn_after = timing::REFRESH_TOKEN_AGE - timing::REFRESH_TOKEN_WARNING;
-        self.grant.as_ref().is_some_and(|grant| {
-            grant.refresh_token.is_some()
-                && grant.refresh_token_at.saturating_add(warn_after) <= now
-        })
-    }
+/// What an attempt is for.
+pub(super) struct Attempt {
+    pub(super) purpose: Purpose,
+    pub(super) source: Source,
+    /// From bucket and breaker; never from a pause.
+    pub(super) exempt: bool,
+    /// What a person was to put right, if that is being looked at.
+    pub(super) attention: Option<Attention>,
 }

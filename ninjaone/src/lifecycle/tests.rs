@@ -1,1 +1,18 @@
-//! The machine's answers.
+//! The machine's answers, one input at a time: no store, no clock, no provider.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `bench.rs` | a life that is told inputs, and what it said |
+//! | `totality.rs` | every state with every input has an answer |
+//! | `stored.rs` | states as earlier versions stored them |
+//! | `rescued.rs`, `adoption.rs` | which pair wins, as tables |
+//! | `retries.rs` | the one immediate retry, back-off, pauses |
+//! | `told.rs` | what is told to the outside, and how often |
+
+mod adoption;
+mod bench;
+mod rescued;
+mod retries;
+mod stored;
+mod told;
+mod totality;

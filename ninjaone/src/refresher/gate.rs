@@ -65,6 +65,9 @@ impl Gate {
         let pause = Millis::try_from(pause.as_millis()).unwrap_or(PAUSE_MAX);
         let pause = if asked {
             pause.min(PAUSE_MAX)
+        } else if host.paused_until > now {
+            // Requests that left together are throttled together: that is one time, not many.
+            return host.paused_until;
         } else {
             let doublings = host.throttled_in_a_row.min(8);
             pause.saturating_mul(1 << doublings).min(CHOSEN_PAUSE_MAX)
@@ -134,14 +137,15 @@ mod tests {
         let gate = Gate::default();
         let thirty = Duration::from_secs(30);
         assert_eq!(gate.pause(HOST, 0, thirty, false), 30_000);
-        assert_eq!(gate.pause(HOST, 0, thirty, false), 60_000);
-        assert_eq!(gate.paused_until(HOST, 59_999), Some(60_000));
-        assert_eq!(gate.paused_until(HOST, 60_000), None);
+        assert_eq!(gate.pause(HOST, 10_000, thirty, false), 30_000, "together");
+        assert_eq!(gate.pause(HOST, 30_000, thirty, false), 90_000);
+        assert_eq!(gate.paused_until(HOST, 89_999), Some(90_000));
+        assert_eq!(gate.paused_until(HOST, 90_000), None);
         gate.calm(HOST);
-        assert_eq!(gate.pause(HOST, 60_000, thirty, false), 90_000);
+        assert_eq!(gate.pause(HOST, 90_000, thirty, false), 120_000);
         assert_eq!(
-            gate.pause(HOST, 90_000, Duration::from_secs(120), true),
-            210_000
+            gate.pause(HOST, 120_000, Duration::from_secs(120), true),
+            240_000
         );
     }
 }

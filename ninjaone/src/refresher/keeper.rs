@@ -1,16 +1,20 @@
 //! The journal around a rotated pair: written between the reply and the commit, removed when the
 //! commit is safe, replayed when that is in doubt.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use evergreen_engine::store::Signalled;
 use evergreen_engine::{Delivery, Engine, WorkflowId};
 
 use super::sealing::workflow;
-use crate::journal::{Entry, EntryId, Journal};
+use crate::journal::{Carried, Entry, EntryId, Journal, UnderWay};
 use crate::lifecycle::{Credential, Issued, Rescued, Signal};
 use crate::vault::{FingerprintKey, KeyRing, Place};
+
+/// How long an entry is kept whose pair is in a store that cannot confirm it.
+const UNCONFIRMED: Duration = Duration::from_secs(60);
 
 /// What a replay of the journal came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -32,7 +36,9 @@ pub struct Keeper {
     fingerprints: Arc<FingerprintKey>,
     journal: Option<Journal>,
     /// Entries whose commit is being tried right now by this process: not to be replayed.
-    under_way: Mutex<HashSet<EntryId>>,
+    under_way: UnderWay,
+    /// Entries whose pair is in the store, which cannot say that it is on a disk.
+    aging: Mutex<VecDeque<(Instant, EntryId)>>,
 }
 
 impl Keeper {
@@ -47,7 +53,8 @@ impl Keeper {
             ring,
             fingerprints,
             journal,
-            under_way: Mutex::default(),
+            under_way: UnderWay::default(),
+            aging: Mutex::default(),
         }
     }
 
@@ -64,7 +71,7 @@ impl Keeper {
         id: &WorkflowId,
         claim: &str,
         issued: &Issued,
-    ) -> Option<EntryId> {
+    ) -> Option<Arc<Carried>> {
         let journal = self.journal.as_ref()?;
         let place = Place::Journal {
             workflow: workflow(id),
@@ -84,22 +91,41 @@ impl Keeper {
             stamp: journal.newest_stamp(),
             sealed: self.ring.seal_pair(&place, &issued.pair),
         };
-        let entry_id = entry.id;
-        self.lock().insert(entry_id);
+        let carried = self.under_way.carry(entry.id);
         match journal.put(entry).await {
-            Ok(id) => Some(id),
+            Ok(_) => Some(Arc::new(carried)),
             Err(error) => {
-                self.lock().remove(&entry_id);
                 tracing::error!(workflow = %id, %error, "a rotated pair could not be written to the journal; it is committed without");
                 None
             }
         }
     }
 
-    /// The pair is safe in the store.
-    pub(super) async fn settled(&self, entry: EntryId) {
-        self.lock().remove(&entry);
-        self.forget(entry).await;
+    /// The pair is in the store. Its entry goes at once if that means on a disk, else after a while.
+    pub(super) async fn settled(&self, entry: EntryId, on_disk: bool) {
+        if on_disk {
+            self.forget(entry).await;
+        } else {
+            self.aging().push_back((Instant::now(), entry));
+        }
+        self.sweep().await;
+    }
+
+    /// Takes out entries that have been in the store for long enough without a confirmation.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            let old = self
+                .aging()
+                .pop_front_if(|(since, _)| since.elapsed() >= UNCONFIRMED);
+            match old {
+                Some((_, entry)) => self.forget(entry).await,
+                None => return,
+            }
+        }
+    }
+
+    fn aging(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, EntryId)>> {
+        self.aging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn forget(&self, entry: EntryId) {
@@ -118,7 +144,7 @@ impl Keeper {
             return replay;
         };
         for entry in journal.entries() {
-            if self.lock().contains(&entry.id) {
+            if self.under_way.contains(entry.id) {
                 continue;
             }
             match self.deliver(engine, &entry).await {
@@ -131,10 +157,16 @@ impl Keeper {
                 Delivered::Unconfirmed => replay.unconfirmed += 1,
             }
         }
-        if replay != Replay::default() {
-            tracing::info!(?replay, "the journal was replayed");
-        }
         replay
+    }
+
+    /// Whether there are entries that no turn of this process is about to commit.
+    #[must_use]
+    pub fn has_left_over(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| {
+            let left = |entry: &Entry| !self.under_way.contains(entry.id);
+            !journal.is_empty() && journal.entries().iter().any(left)
+        })
     }
 
     async fn deliver(&self, engine: &Engine, entry: &Entry) -> Delivered {
@@ -158,6 +190,7 @@ impl Keeper {
             pair: self.ring.seal_pair(&place, &pair),
             obtained_at: entry.written_at_ms,
             expires_at: entry.expires_at_ms,
+            bearer: true,
         };
         let delivery = Delivery {
             ends_claim: Some(entry.claim.clone()),
@@ -174,12 +207,6 @@ impl Keeper {
             Ok(Signalled::Unknown) => Delivered::NoWorkflow,
             Ok(Signalled::Queued { .. } | Signalled::Full) | Err(_) => Delivered::Unconfirmed,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<EntryId>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

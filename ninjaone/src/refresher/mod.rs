@@ -103,9 +103,17 @@ impl Activities<Credential> for Refresher {
 
     async fn settled(&self, _id: &WorkflowId, outcome: &Outcome) {
         if let Outcome::Refreshed(issued) = outcome
-            && let Some(entry) = issued.entry
+            && let Some(entry) = &issued.entry
         {
-            self.keeper.settled(entry).await;
+            self.keeper.settled(entry.id(), self.confirms_disks()).await;
         }
+    }
+}
+
+impl Refresher {
+    fn confirms_disks(&self) -> bool {
+        self.engine
+            .get()
+            .is_some_and(|engine| engine.store().confirms_disks())
     }
 }

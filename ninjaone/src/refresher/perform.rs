@@ -3,20 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use evergreen_engine::store::{Signalled, StoreError};
 use evergreen_engine::{Call, Delivery, Millis, WorkflowId};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
 use super::Refresher;
 use super::sealing::{blob, rescued, workflow};
 use crate::integration::{GrantKind, GrantRef};
 use crate::lifecycle::{Credential, Issued, Outcome, Refresh, Signal};
 use crate::provider::{
-    Answer, Attention, ClientApp, Detail, InstanceUrl, Reason, Reply, TokenCall, TokenRequest,
+    Answer, Attention, ClientApp, Detail, InstanceUrl, Reason, Reply, TokenCall, TokenRequest, Why,
 };
 use crate::vault::{Pair, Place};
 
-/// A deadline that leaves this much for the request after waiting for a place at the gate.
+/// What is left for the request after waiting for a place at the gate, or half of the time there is.
 const REQUEST_MIN: Duration = Duration::from_secs(4);
+/// Between two tries to deliver a pair that came late.
+const DELIVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The word for an outcome in the metric.
 pub(super) fn word(outcome: &Outcome) -> &'static str {
@@ -58,9 +62,8 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
         Err(outcome) => return outcome,
     };
     let host = prepared.instance.as_str().to_owned();
-    let Some(latest) = call.deadline.checked_sub(REQUEST_MIN) else {
-        return Outcome::NotSent;
-    };
+    let time = call.deadline.saturating_duration_since(Instant::now());
+    let latest = Instant::now() + time.saturating_sub(REQUEST_MIN.min(time / 2));
     let Some(slot) = refresher.gate.enter(&host, latest).await else {
         return Outcome::NotSent;
     };
@@ -77,7 +80,7 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
     let sent = refresher.endpoint.send_detachable(request).await;
     drop(slot);
     if let Some(late) = sent.late {
-        let waiting = Late {
+        let waiting = Answered {
             id: call.id.clone(),
             claim: call.claim.to_owned(),
             activity: call.activity.clone(),
@@ -86,16 +89,19 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
         };
         read_on(refresher, waiting, late);
     }
-    judge(
-        refresher,
-        call.id,
-        call.claim,
-        call.activity,
-        prepared.old,
-        &clock,
-        sent.reply,
-    )
-    .await
+    let answered = Answered {
+        id: call.id.clone(),
+        claim: call.claim.to_owned(),
+        activity: call.activity.clone(),
+        old: prepared.old,
+        clock,
+    };
+    let refresher = refresher.clone();
+    // In a task of its own: a disk that is slow past the deadline must not lose what has come.
+    let judging = tokio::spawn(async move { judge(&refresher, answered, sent.reply).await });
+    judging.await.unwrap_or_else(|_| Outcome::Unknown {
+        detail: words("the answer could not be judged"),
+    })
 }
 
 /// Opens what is needed; what cannot be opened is an outcome of its own.
@@ -196,15 +202,14 @@ impl Clocks {
 }
 
 /// What an answer means for the machine. A pair is in the journal when this returns.
-async fn judge(
-    refresher: &Refresher,
-    id: &WorkflowId,
-    claim: &str,
-    activity: &Refresh,
-    old: Option<Pair>,
-    clock: &Clocks,
-    reply: Reply,
-) -> Outcome {
+async fn judge(refresher: &Refresher, answered: Answered, reply: Reply) -> Outcome {
+    let Answered {
+        id,
+        claim,
+        activity,
+        old,
+        clock,
+    } = answered;
     let Reply {
         answer,
         detail,
@@ -242,13 +247,20 @@ async fn judge(
                 scopes: granted.scope,
                 bearer: granted.token_type_ok,
                 warning: warning.or_else(|| reduced.then(|| "scope_reduced".to_owned())),
+                salvaged: false,
             };
             (granted.access_token, granted.refresh_token, issued)
         }
         Answer::Unknown {
             salvaged: Some(token),
             ..
-        } => (None, Some(token), Partly::default()),
+        } => {
+            let issued = Partly {
+                salvaged: true,
+                ..Partly::default()
+            };
+            (None, Some(token), issued)
+        }
         Answer::Unknown { .. } => return Outcome::Unknown { detail },
         Answer::Rejected { reason } => return Outcome::Rejected { reason, detail },
         Answer::Misconfigured { attention } => {
@@ -261,6 +273,10 @@ async fn judge(
                 .pause(host, clock.store_time(now), pause, asked);
             return Outcome::Throttled { until, detail };
         }
+        // Trust was over before the first byte: nobody's failure, and surely nothing was spent.
+        Answer::Unavailable {
+            why: Why::Withheld, ..
+        } => return Outcome::NotSent,
         Answer::Unavailable { tls, .. } => {
             return Outcome::Unavailable {
                 detail,
@@ -311,10 +327,11 @@ async fn judge(
         bearer: issued.bearer,
         token_path: path,
         warning: issued.warning,
+        salvaged: issued.salvaged,
         detail,
         entry: None,
     };
-    issued.entry = refresher.keeper.put(id, claim, &issued).await;
+    issued.entry = refresher.keeper.put(&id, &claim, &issued).await;
     Outcome::Refreshed(Box::new(issued))
 }
 
@@ -326,10 +343,11 @@ struct Partly {
     scopes: Option<String>,
     bearer: bool,
     warning: Option<String>,
+    salvaged: bool,
 }
 
-/// What a reply past its deadline needs to be of use.
-struct Late {
+/// What a reply needs to be of use.
+struct Answered {
     id: WorkflowId,
     claim: String,
     activity: Refresh,
@@ -338,21 +356,19 @@ struct Late {
 }
 
 /// Goes on reading after the deadline: a pair that still comes is journalled and delivered.
-fn read_on(refresher: &Refresher, late: Late, reply: tokio::task::JoinHandle<Option<Reply>>) {
+fn read_on(
+    refresher: &Refresher,
+    answered: Answered,
+    reply: tokio::task::JoinHandle<Option<Reply>>,
+) {
     let Some(engine) = refresher.engine.get().cloned() else {
         return;
     };
     let worker = refresher.clone();
     engine.turns().clone().spawn(async move {
         let Ok(Some(reply)) = reply.await else { return };
-        let Late {
-            id,
-            claim,
-            activity,
-            old,
-            clock,
-        } = late;
-        let outcome = judge(&worker, &id, &claim, &activity, old, &clock, reply).await;
+        let id = answered.id.clone();
+        let outcome = judge(&worker, answered, reply).await;
         let Outcome::Refreshed(issued) = outcome else {
             return;
         };
@@ -362,15 +378,25 @@ fn read_on(refresher: &Refresher, late: Late, reply: tokio::task::JoinHandle<Opt
             durable: true,
             ..Delivery::default()
         };
-        let told = engine.signal::<Credential>(&id, &signal, delivery).await;
-        if let (
-            Ok(evergreen_engine::store::Signalled::Queued {
-                confirmed: true, ..
-            }),
-            Some(entry),
-        ) = (told, issued.entry)
-        {
-            worker.keeper.settled(entry).await;
+        loop {
+            let told = engine
+                .signal::<Credential>(&id, &signal, delivery.clone())
+                .await;
+            match told {
+                Ok(Signalled::Queued {
+                    confirmed: true, ..
+                }) => break,
+                // It stays in the journal, for a replay.
+                Ok(Signalled::Unknown) | Err(StoreError::Refused { .. }) => return,
+                Ok(Signalled::Queued { .. } | Signalled::Full) | Err(StoreError::Away { .. }) => {}
+            }
+            tokio::time::sleep(DELIVERY_PAUSE).await;
+        }
+        if let Some(entry) = &issued.entry {
+            worker
+                .keeper
+                .settled(entry.id(), worker.confirms_disks())
+                .await;
         }
     });
 }

@@ -87,6 +87,7 @@ pub(super) fn seal(
             generation,
             base_generation,
             slot,
+            access_of,
         } => {
             let from = Place::Quarantine {
                 workflow,
@@ -99,7 +100,17 @@ pub(super) fn seal(
                 generation: *generation,
             };
             let kept = blob(blobs, slot).map_err(failed)?;
-            ring.seal_pair(&to, &ring.open_pair(&from, &kept).map_err(failed)?)
+            let mut pair = ring.open_pair(&from, &kept).map_err(failed)?;
+            if let Some(generation) = access_of {
+                let stored = Place::Stored {
+                    workflow,
+                    grant: *grant,
+                    generation: *generation,
+                };
+                let stored = blob(blobs, "pair").and_then(|pair| ring.open_pair(&stored, &pair));
+                pair.access_token = stored.map_err(failed)?.access_token;
+            }
+            ring.seal_pair(&to, &pair)
         }
     };
     Ok(sealed.to_string())
@@ -126,6 +137,7 @@ pub(crate) fn rescued(ring: &KeyRing, id: &WorkflowId, issued: &Issued) -> Rescu
         refresh_token: issued.refresh_token,
         obtained_at: issued.obtained_at,
         expires_at: issued.expires_at,
+        bearer: issued.bearer,
     }
 }
 

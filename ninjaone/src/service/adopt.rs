@@ -351,7 +351,7 @@ impl App {
                 && !reading.record.barrier
                 && !matches!(found.view.machine, Ok((_, Phase::Refreshing { .. })))
         };
-        self.drive_until(grant, taken).await
+        self.drive_until(grant, preemptive, taken).await
     }
 }
 

@@ -88,22 +88,25 @@ impl App {
 
     /// Runs a turn, or waits for whoever holds the workflow.
     pub(super) async fn drive(&self, id: &WorkflowId) -> Result<Driven, ServiceError> {
-        match self.engine().drive(id).await {
-            Driven::StoreAway { why } => Err(ServiceError::StoreAway { why }),
-            driven => Ok(driven),
-        }
+        answered(self.engine().drive(id).await)
     }
 
-    /// Drives until a reading is as wanted, a few times at most; answers the last reading.
+    /// Drives until a reading is as wanted, a few times at most; answers the last reading. `apart`
+    /// after a pre-emptive signal, which ended whatever turn is under way here.
     pub(super) async fn drive_until(
         &self,
         grant: &GrantRef,
+        apart: bool,
         wanted: impl Fn(&Found) -> bool,
     ) -> Result<Found, ServiceError> {
         let id = workflow_id(grant)?;
         let mut rounds = 0;
         loop {
-            self.drive(&id).await?;
+            if apart {
+                answered(self.engine().drive_apart(&id).await)?;
+            } else {
+                self.drive(&id).await?;
+            }
             let found = self
                 .find(grant, false)
                 .await?
@@ -113,6 +116,13 @@ impl App {
                 return Ok(found);
             }
         }
+    }
+}
+
+fn answered(driven: Driven) -> Result<Driven, ServiceError> {
+    match driven {
+        Driven::StoreAway { why } => Err(ServiceError::StoreAway { why }),
+        driven => Ok(driven),
     }
 }
 

@@ -8,7 +8,7 @@
 //! | `token.rs` | handing out tokens; the lazy refresh |
 //! | `operate.rs` | refresh, reset, disconnect, backfill |
 //! | `adopt.rs` | tokens from outside, and client grants |
-//! | `consent.rs` | a person's consent, from the ticket to the callback |
+//! | `consent` | a person's consent, from the ticket to the callback |
 //! | `feed.rs` | the outbox as a feed of events |
 
 mod adopt;

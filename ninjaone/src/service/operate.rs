@@ -38,7 +38,7 @@ impl App {
             generation,
         };
         self.tell(&found, &signal, Delivery::default()).await?;
-        let found = self.drive_until(&found.grant, at_rest).await?;
+        let found = self.drive_until(&found.grant, false, at_rest).await?;
         Ok(found.shown())
     }
 
@@ -50,7 +50,7 @@ impl App {
         let found = self.meant(target).await?;
         self.tell(&found, &Signal::Reset, Delivery::default())
             .await?;
-        let found = self.drive_until(&found.grant, at_rest).await?;
+        let found = self.drive_until(&found.grant, false, at_rest).await?;
         Ok(found.shown())
     }
 
@@ -71,7 +71,7 @@ impl App {
             };
             self.tell(&found, &signal, delivery).await?;
             let done = |found: &Found| !found.view.reading.record.barrier;
-            let found = self.drive_until(&found.grant, done).await?;
+            let found = self.drive_until(&found.grant, true, done).await?;
             if !done(&found) {
                 return Err(ServiceError::TryLater {
                     integration: found.grant.to_string(),

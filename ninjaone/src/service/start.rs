@@ -209,29 +209,32 @@ impl App {
     /// Replays the journal at the start and whenever the store turns out to be another run or
     /// another server; moves timers that were computed with other settings.
     async fn watch_the_store(self, stop: CancellationToken) {
+        let keeper = &self.0.refresher.keeper;
         let mut known: Option<String> = None;
+        let mut last = Replay::default();
         let mut settings_told = false;
         loop {
             match self.store().run_id().await {
-                Ok(run) if known.as_ref() != Some(&run) => {
-                    let replay = self.replay_journal().await;
-                    if replay.unconfirmed == 0 {
-                        known = Some(run);
-                    }
-                }
-                Ok(_) => {
+                Ok(run) => {
                     // Entries of workers that have died beside us meanwhile.
-                    if let Some(journal) = self.0.refresher.keeper.journal()
-                        && journal
-                            .adopt()
-                            .await
-                            .is_ok_and(|found| !found.adopted.is_empty())
+                    if let Some(journal) = keeper.journal()
+                        && let Err(error) = journal.adopt().await
                     {
-                        self.replay_journal().await;
+                        tracing::debug!(%error, "no orphans were looked for");
+                    }
+                    // Also with the same run: a network cut may have left entries behind.
+                    if known.as_ref() != Some(&run) || keeper.has_left_over() {
+                        let replay = self.replay_journal().await;
+                        if replay != last {
+                            tracing::info!(?replay, "the journal was replayed");
+                            last = replay;
+                        }
+                        known = (replay.unconfirmed == 0).then_some(run);
                     }
                 }
                 Err(error) => tracing::debug!(%error, "the store's run is not known"),
             }
+            self.0.refresher.keeper.sweep().await;
             if !settings_told {
                 match self.tell_settings().await {
                     Ok(()) => settings_told = true,
@@ -245,28 +248,35 @@ impl App {
         }
     }
 
-    /// If the fleet's timers were computed with other settings, every healthy grant is told.
+    /// If the fleet's timers were computed with other settings, every healthy grant is told; if it
+    /// spoke to the provider with other credentials or had other keys, every grant that may have
+    /// waited for these.
     async fn tell_settings(&self) -> Result<(), StoreError> {
-        let settings = &self.0.refresher.settings;
-        let mine = format!(
+        let parts = &self.0.refresher;
+        let settings = &parts.settings;
+        let timing = format!(
             "buffer={:?} min_delay={:?} client={:?}",
             settings.refresh_buffer, settings.refresh_min_delay, settings.client_id
         );
-        let stored = self.store().table_get(SETTINGS, "timing").await?;
-        if stored.as_deref() == Some(mine.as_str()) {
-            return Ok(());
-        }
-        if stored.is_some() {
-            tracing::info!("the settings have changed; stored timers are moved");
+        let secret = parts.client.as_ref().and_then(|c| c.client_secret.as_ref());
+        let secret = secret.map(|secret| parts.fingerprints.fingerprint(secret).to_string());
+        let keys: Vec<_> = parts.ring.ids().collect();
+        let access = format!("{timing} secret={secret:?} keys={keys:?}");
+        let moved = self.has_changed("timing", &timing).await?;
+        let opened = self.has_changed("access", &access).await?;
+        if moved || opened {
+            tracing::info!("the settings have changed; what depends on them is judged anew");
             let mut cursor = None;
             loop {
                 let (some, next) = self.store().walk(KIND, cursor, 200).await?;
                 for (id, record) in some {
                     let machine = evergreen_engine::engine::view::<Credential>(&record);
-                    if matches!(
-                        machine,
-                        Ok((_, Phase::Scheduled { .. } | Phase::Active { .. }))
-                    ) {
+                    let concerned = match machine {
+                        Ok((_, Phase::Scheduled { .. })) => moved,
+                        Ok((_, Phase::Active { .. })) => true,
+                        _ => false,
+                    };
+                    if concerned {
                         let signal = Signal::ConfigurationChanged;
                         let engine = &self.0.engine;
                         engine
@@ -280,7 +290,14 @@ impl App {
                 }
             }
         }
-        self.store().table_put(SETTINGS, "timing", &mine).await
+        self.store().table_put(SETTINGS, "timing", &timing).await?;
+        self.store().table_put(SETTINGS, "access", &access).await
+    }
+
+    /// Whether the fleet ran with something else before.
+    async fn has_changed(&self, field: &str, mine: &str) -> Result<bool, StoreError> {
+        let stored = self.store().table_get(SETTINGS, field).await?;
+        Ok(stored.is_some_and(|stored| stored != mine))
     }
 
     /// Whether this process can do its work; every reason why not.

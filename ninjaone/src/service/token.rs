@@ -35,7 +35,7 @@ impl App {
         let client = self
             .token_of(&target.integration.grant(GrantKind::Client), ask)
             .await;
-        if client.is_ok() {
+        if matches!(client, Ok(_) | Err(ServiceError::StoreAway { .. })) {
             return client;
         }
         match self
@@ -96,8 +96,9 @@ impl App {
                         .signal::<Credential>(&found.id, &signal, delivery)
                         .await?;
                     self.drive(&found.id).await?;
-                    // The one immediate retry after an unknown outcome is a turn of its own.
-                    if self.retry_is_due(grant).await? {
+                    // The one immediate retry after an unknown outcome is a turn of its own, and so
+                    // is a wish that came while another turn was under way.
+                    if self.more_is_due(grant).await? {
                         self.drive(&found.id).await?;
                     }
                 }
@@ -110,12 +111,14 @@ impl App {
         })
     }
 
-    async fn retry_is_due(&self, grant: &GrantRef) -> Result<bool, ServiceError> {
+    async fn more_is_due(&self, grant: &GrantRef) -> Result<bool, ServiceError> {
         let Some(found) = self.find(grant, false).await? else {
             return Ok(false);
         };
         let (_, phase) = found.machine()?;
-        Ok(matches!(phase, Phase::Scheduled { at, .. } if *at <= found.view.reading.now))
+        let reading = &found.view.reading;
+        let at = next_attempt(&found, phase);
+        Ok(reading.inbox_len > 0 || at.is_some_and(|at| at <= reading.now))
     }
 
     /// The token, or what is to be answered if a refresh does not help.
@@ -144,11 +147,12 @@ impl App {
                 || "the refresh has not succeeded yet".to_owned(),
                 ToString::to_string,
             ),
-            after_s: retry_after_s(phase, now),
+            after_s: retry_after_s(next_attempt(found, phase), now),
         };
+        let usable = valid && left >= wanted;
         let warning = match phase {
-            Phase::ReconnectRequired { reason } if valid => Some(reason.as_str().to_owned()),
-            Phase::Active { attention } if valid => Some(attention.as_str().to_owned()),
+            Phase::ReconnectRequired { reason } if usable => Some(reason.as_str().to_owned()),
+            Phase::Active { attention } if usable => Some(attention.as_str().to_owned()),
             Phase::ReconnectRequired { reason } => {
                 return Err(ServiceError::NeedsAttention {
                     integration: found.grant.to_string(),
@@ -216,10 +220,19 @@ enum Served {
     Refresh(ServiceError),
 }
 
-/// When it makes sense to ask again.
-fn retry_after_s(phase: &Phase, now: Millis) -> u64 {
+/// When the next attempt can be made: not while the host is left alone.
+fn next_attempt(found: &Found, phase: &Phase) -> Option<Millis> {
     match phase {
-        Phase::Scheduled { at, .. } => at.saturating_sub(now).div_ceil(1_000).clamp(1, 3_600),
-        _ => 2,
+        Phase::Scheduled { at, .. } => {
+            Some(found.view.reading.record.visible_at.unwrap_or(0).max(*at))
+        }
+        _ => None,
     }
+}
+
+/// When it makes sense to ask again.
+fn retry_after_s(next_attempt: Option<Millis>, now: Millis) -> u64 {
+    next_attempt.map_or(2, |at| {
+        at.saturating_sub(now).div_ceil(1_000).clamp(1, 3_600)
+    })
 }

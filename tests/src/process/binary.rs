@@ -67,15 +67,10 @@ fn build(profile: &Path) -> io::Result<()> {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    // The whole workspace, because it decides the features of the dependencies: with those that
+    // the test was built with, nothing is compiled twice.
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "evergreen",
-            "--bin",
-            "evergreen",
-        ])
+        .args(["build", "--quiet", "--workspace", "--bin", "evergreen"])
         .args(["--profile", name, "--target-dir"])
         .arg(profile.parent().unwrap_or(profile))
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));

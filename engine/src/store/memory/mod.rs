@@ -1,7 +1,7 @@
 //! The protocol, written down in plain Rust.
 //!
 //! One file an operation, each the twin of the script of the same name; a differential test holds
-//! the two together, field by field, over random sequences. Everything lies in one [`Space`] behind
+//! the two together, field by field, over random sequences. Everything lies in one `Space` behind
 //! one mutex, which is never held across an await: what Redis gets from running scripts one after
 //! another, this store gets from the lock.
 //!
@@ -39,6 +39,15 @@ use self::space::Space;
 
 /// Wake-up messages that one listener may be behind before it loses some.
 const WAKES_BEHIND: usize = 1024;
+
+/// The sorted sets of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// What is visible when.
+    Due,
+    /// What waits for a human.
+    Parked,
+}
 
 /// A store in this process. Clones share it.
 #[derive(Clone)]
@@ -87,8 +96,14 @@ impl MemoryStore {
     }
 
     /// Puts the index in the wrong, so that a test can watch [`Store::reconcile`] put it right.
-    pub fn break_index(&self, id: &WorkflowId, score: Option<Millis>) {
-        self.lock().break_index(id, score);
+    pub fn break_index(&self, id: &WorkflowId, set: Set, score: Option<Millis>) {
+        let mut space = self.lock();
+        let partition = space.home(id);
+        let set = match set {
+            Set::Due => &mut partition.due,
+            Set::Parked => &mut partition.parked,
+        };
+        set.set(&id.to_string(), score);
     }
 
     /// A panic elsewhere cannot have left the space half written: nothing here panics between two

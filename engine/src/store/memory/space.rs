@@ -103,8 +103,4 @@ impl Space {
             )
         });
     }
-
-    pub(super) fn break_index(&mut self, id: &WorkflowId, score: Option<Millis>) {
-        self.home(id).due.set(&id.to_string(), score);
-    }
 }

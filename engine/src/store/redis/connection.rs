@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use deadpool_redis::redis::aio::{MultiplexedConnection, PubSub};
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
-    cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, Pipeline, RedisError,
+    RedisResult, Value, cmd,
 };
 use deadpool_redis::{Hook, HookError, Manager, Pool, Runtime};
 
@@ -32,6 +32,11 @@ impl Connector {
     /// Reads the options; nothing is connected yet.
     pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
         let info = options.connection_info()?;
+        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            // Without one the first connection would panic. Another may have been installed by the
+            // program; it stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let doing = || format!("the settings for {}", options.masked_url());
         let limit = options.reply_timeout;
         let config = AsyncConnectionConfig::new()

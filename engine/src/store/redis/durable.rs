@@ -7,10 +7,14 @@
 //! acknowledgement covers all before it. What comes meanwhile is the next group. A thousand durable
 //! commits at once cost a few dozen waits.
 //!
+//! The writes are answered at once, or the server is gone; the wait may take as long as a file takes to
+//! reach the disk, and has a timeout of its own.
+//!
 //! Only a reply with the wanted numbers confirms. An error, a timeout, a new connection do not: the
 //! write may be there all the same, so its sender asks again with the same commit id.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
@@ -20,14 +24,16 @@ use tokio::sync::{mpsc, oneshot};
 use super::connection::Connector;
 use super::errors::{away, of_call};
 use super::info::Info;
+use super::options::RedisOptions;
 use super::scripts::{self, Call};
 use crate::store::StoreError;
 use crate::store::clock::millis;
 
 /// What may wait in the queue before callers wait for a place in it.
 const QUEUE: usize = 1024;
-/// What one acknowledgement covers at most, so that a group is done well within its deadline.
-const GROUP: usize = 256;
+/// What one acknowledgement covers at most, so that a group is written well within its deadline. A
+/// server with `appendfsync everysec` confirms one group a second, however small.
+const GROUP: usize = 1024;
 
 /// What one caller wants of the connection.
 enum Errand {
@@ -58,15 +64,31 @@ impl Errand {
 pub(super) struct Durable {
     queue: mpsc::Sender<Errand>,
     patience: Duration,
+    disks: Arc<AtomicBool>,
 }
 
 impl Durable {
-    pub(super) fn start(connector: Arc<Connector>, replicas: u32) -> Self {
+    pub(super) fn start(connector: Arc<Connector>, options: &RedisOptions) -> Self {
         let (queue, errands) = mpsc::channel(QUEUE);
+        let terms = Terms {
+            replicas: options.replicas,
+            reply: options.reply_timeout,
+            confirm: options.confirm_timeout,
+        };
         // A caller may come just after a group has left, and waits for it and for its own.
-        let patience = connector.reply_timeout * 2;
-        tokio::spawn(run(connector, replicas, errands));
-        Self { queue, patience }
+        let patience = (terms.reply + terms.confirm) * 2;
+        let disks = Arc::new(AtomicBool::new(false));
+        tokio::spawn(run(connector, terms, errands, Arc::clone(&disks)));
+        Self {
+            queue,
+            patience,
+            disks,
+        }
+    }
+
+    /// Whether a confirmation says that the write is on a disk, as far as the last connection told.
+    pub(super) fn confirms_disks(&self) -> bool {
+        self.disks.load(Ordering::Relaxed)
     }
 
     /// Makes a call, and tells whether the servers confirmed that it is safe.
@@ -99,6 +121,14 @@ impl Durable {
             Err(_) => Err(away(doing, format!("no answer within {:?}", self.patience))),
         }
     }
+}
+
+/// What a confirmation must say, and how long everything may take.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    replicas: u32,
+    reply: Duration,
+    confirm: Duration,
 }
 
 /// How this server confirms.
@@ -149,24 +179,31 @@ impl Wait {
 struct Line {
     connection: MultiplexedConnection,
     wait: Wait,
+    terms: Terms,
 }
 
-async fn run(connector: Arc<Connector>, replicas: u32, mut errands: mpsc::Receiver<Errand>) {
+async fn run(
+    connector: Arc<Connector>,
+    terms: Terms,
+    mut errands: mpsc::Receiver<Errand>,
+    disks: Arc<AtomicBool>,
+) {
     let mut line = None;
     let mut group = Vec::new();
     while errands.recv_many(&mut group, GROUP).await > 0 {
-        // Whoever gave up is not surprised by a write that comes late.
+        // Whoever gave up is not surprised by a write that comes late, nor by none.
         let wanted: Vec<_> = group.drain(..).filter(|e| !e.is_abandoned()).collect();
         if wanted.is_empty() {
             continue;
         }
         let ready = match line.take() {
             Some(line) => Ok(line),
-            None => open(&connector, replicas).await,
+            None => Line::open(&connector, terms).await,
         };
         match ready {
             Ok(mut ready) => {
-                if serve(&mut ready, connector.reply_timeout, wanted).await {
+                disks.store(matches!(ready.wait, Wait::Files(_)), Ordering::Relaxed);
+                if ready.serve(wanted).await {
                     line = Some(ready);
                 }
             }
@@ -175,93 +212,97 @@ async fn run(connector: Arc<Connector>, replicas: u32, mut errands: mpsc::Receiv
     }
 }
 
-async fn open(connector: &Connector, replicas: u32) -> RedisResult<Line> {
-    let mut connection = connector.alone("durable").await?;
-    let info = Info::ask(&mut connection).await?;
-    let wait = Wait::of(&info, replicas);
-    tracing::debug!(?wait, "a new connection for durable commits");
-    Ok(Line { connection, wait })
-}
+impl Line {
+    async fn open(connector: &Connector, terms: Terms) -> RedisResult<Self> {
+        let mut connection = connector.alone("durable").await?;
+        let info = Info::ask(&mut connection).await?;
+        let wait = Wait::of(&info, terms.replicas);
+        tracing::debug!(?wait, "a new connection for durable commits");
+        Ok(Self {
+            connection,
+            wait,
+            terms,
+        })
+    }
 
-/// Serves one group. Returns whether the connection can serve another.
-async fn serve(line: &mut Line, limit: Duration, group: Vec<Errand>) -> bool {
-    let mut healthy = true;
-    let mut writes = Vec::new();
-    for errand in group {
-        match errand {
-            Errand::Write(call, reply) => writes.push((call, reply)),
-            Errand::RunId(reply) => {
-                let answer = Info::ask(&mut line.connection).await.map(|i| i.run_id());
-                healthy &= answer.is_ok();
-                drop(reply.send(answer));
+    /// Serves one group. Returns whether the connection can serve another.
+    async fn serve(&mut self, group: Vec<Errand>) -> bool {
+        let mut healthy = true;
+        let mut writes = Vec::new();
+        for errand in group {
+            match errand {
+                Errand::Write(call, reply) => writes.push((call, reply)),
+                Errand::RunId(reply) => {
+                    let info = Info::ask(&mut self.connection).await;
+                    healthy &= info.is_ok();
+                    drop(reply.send(info.map(|info| info.run_id())));
+                }
+            }
+        }
+        if writes.is_empty() {
+            return healthy;
+        }
+        let calls: Vec<&Call> = writes.iter().map(|(call, _)| call).collect();
+        match self.send(&calls).await {
+            Ok((answers, confirmed)) => {
+                for ((_, reply), answer) in writes.into_iter().zip(answers) {
+                    drop(reply.send(answer.map(|value| (value, confirmed))));
+                }
+                // A server that does not confirm may have changed its ways; a new connection asks.
+                healthy && confirmed
+            }
+            Err(error) => {
+                for (_, reply) in writes {
+                    drop(reply.send(Err(error.clone())));
+                }
+                false
             }
         }
     }
-    if writes.is_empty() {
-        return healthy;
+
+    /// Sends the calls and the wait behind them; once more those that the node did not know the text
+    /// of, with a wait of their own, which covers the others too.
+    async fn send(&mut self, calls: &[&Call]) -> RedisResult<(Vec<Answer>, bool)> {
+        let (mut answers, mut confirmed) = self.write_and_wait(calls).await?;
+        let unknown = |answer: &Answer| answer.as_ref().is_err_and(scripts::is_unknown_script);
+        let again: Vec<usize> = (0..calls.len()).filter(|i| unknown(&answers[*i])).collect();
+        if !again.is_empty() {
+            for script in [&*scripts::COMMIT, &*scripts::SIGNAL] {
+                scripts::load(script, &mut self.connection).await?;
+            }
+            let calls: Vec<&Call> = again.iter().map(|i| calls[*i]).collect();
+            let (later, later_confirmed) = self.write_and_wait(&calls).await?;
+            confirmed = later_confirmed;
+            for (i, answer) in again.into_iter().zip(later) {
+                answers[i] = answer;
+            }
+        }
+        Ok((answers, confirmed))
     }
-    let calls: Vec<&Call> = writes.iter().map(|(call, _)| call).collect();
-    match send(line, limit, &calls).await {
-        Ok((answers, confirmed)) => {
-            for ((_, reply), answer) in writes.into_iter().zip(answers) {
-                drop(reply.send(answer.map(|value| (value, confirmed))));
-            }
-            // A server that does not confirm may have changed its ways; a new connection asks.
-            healthy && confirmed
+
+    async fn write_and_wait(&mut self, calls: &[&Call]) -> RedisResult<(Vec<Answer>, bool)> {
+        let mut writes = Pipeline::with_capacity(calls.len());
+        for call in calls {
+            writes.add_command(call.command());
         }
-        Err(error) => {
-            for (_, reply) in writes {
-                drop(reply.send(Err(error.clone())));
-            }
-            false
-        }
+        writes.ignore_errors();
+        let Some(wait) = self.wait.command(self.terms.confirm) else {
+            let answers = writes.query_async(&mut self.connection).await?;
+            return Ok((answers, true));
+        };
+        // Both leave at once, in this order, over the same socket; only their timeouts differ. The
+        // server gives up waiting before we give up waiting for the server.
+        let mut patient = self.connection.clone();
+        patient.set_response_timeout(self.terms.confirm + self.terms.reply);
+        let writing = writes.query_async(&mut self.connection);
+        let waiting = async { Ok(wait.query_async(&mut patient).await) };
+        let (answers, waited) = tokio::try_join!(biased; writing, waiting)?;
+        Ok((answers, self.wait.is_met_by(waited)))
     }
 }
 
-/// Sends the calls and the wait behind them; once more those that the node did not know the text of,
-/// with a wait of their own, which covers the others too.
-async fn send(
-    line: &mut Line,
-    limit: Duration,
-    calls: &[&Call],
-) -> RedisResult<(Vec<RedisResult<Value>>, bool)> {
-    let (mut answers, mut confirmed) = pipeline(line, limit, calls).await?;
-    let unknown =
-        |answer: &RedisResult<Value>| answer.as_ref().is_err_and(scripts::is_unknown_script);
-    let again: Vec<usize> = (0..calls.len()).filter(|i| unknown(&answers[*i])).collect();
-    if !again.is_empty() {
-        for script in [&*scripts::COMMIT, &*scripts::SIGNAL] {
-            scripts::load(script, &mut line.connection).await?;
-        }
-        let calls: Vec<&Call> = again.iter().map(|i| calls[*i]).collect();
-        let (later, later_confirmed) = pipeline(line, limit, &calls).await?;
-        confirmed = later_confirmed;
-        for (i, answer) in again.into_iter().zip(later) {
-            answers[i] = answer;
-        }
-    }
-    Ok((answers, confirmed))
-}
-
-async fn pipeline(
-    line: &mut Line,
-    limit: Duration,
-    calls: &[&Call],
-) -> RedisResult<(Vec<RedisResult<Value>>, bool)> {
-    let mut commands = Pipeline::with_capacity(calls.len() + 1);
-    for call in calls {
-        commands.add_command(call.command());
-    }
-    // The server gives up waiting before we give up waiting for the server.
-    if let Some(wait) = line.wait.command(limit * 3 / 4) {
-        commands.add_command(wait);
-    }
-    commands.ignore_errors();
-    let mut answers: Vec<RedisResult<Value>> = commands.query_async(&mut line.connection).await?;
-    let waited = answers.split_off(calls.len()).pop();
-    let confirmed = line.wait.is_met_by(waited.unwrap_or(Ok(Value::Nil)));
-    Ok((answers, confirmed))
-}
+/// How the server answered one call.
+type Answer = RedisResult<Value>;
 
 #[cfg(test)]
 mod tests {

@@ -67,7 +67,7 @@ impl RedisStore {
         let connector = Arc::new(Connector::new(&options)?);
         let (meta, warnings) = startup::check(&connector, &options).await?;
         Ok(Self(Arc::new(Inner {
-            durable: Durable::start(Arc::clone(&connector), options.replicas),
+            durable: Durable::start(Arc::clone(&connector), &options),
             keys: Keys::new(&options.prefix, meta.partitions),
             clock: options.clock.clone(),
             connector,
@@ -121,6 +121,10 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
+    fn confirms_disks(&self) -> bool {
+        self.0.durable.confirms_disks()
+    }
+
     fn partitions(&self) -> u16 {
         self.0.keys.partitions()
     }

@@ -25,9 +25,11 @@ pub struct RedisOptions {
     pub create: bool,
     /// How many replicas must have a durable commit before it counts as confirmed.
     pub replicas: u32,
-    /// The longest that an operation takes, connecting included. A durable one may take twice as
-    /// long: it may have to wait for the group before it.
+    /// The longest that an operation takes, connecting included.
     pub reply_timeout: Duration,
+    /// The longest that a durable commit waits for its confirmation after it was written. A server
+    /// with `appendfsync everysec` takes up to a second, a replica with it up to two.
+    pub confirm_timeout: Duration,
     /// Connections at most, without the one for durable commits and one for each listener.
     pub pool: usize,
     /// Accept a server that forgets everything when it restarts.
@@ -47,6 +49,7 @@ impl RedisOptions {
             create: true,
             replicas: 0,
             reply_timeout: Duration::from_secs(2),
+            confirm_timeout: Duration::from_secs(3),
             pool: 16,
             allow_volatile: false,
             clock: None,
@@ -72,8 +75,10 @@ impl RedisOptions {
         if let Some(partitions) = self.partitions {
             partitions_are_usable(partitions)?;
         }
-        if self.pool == 0 || self.reply_timeout.is_zero() {
-            let why = "the pool and the reply timeout must be more than nothing";
+        // `WAIT` takes no time at all to mean all the time there is.
+        let no_time = self.reply_timeout.is_zero() || self.confirm_timeout.as_millis() == 0;
+        if self.pool == 0 || no_time {
+            let why = "the pool and the timeouts must be more than nothing";
             return Err(refused(doing, why));
         }
         // The error of the library is not repeated: it might repeat the URL.
@@ -109,6 +114,7 @@ impl fmt::Debug for RedisOptions {
             .field("create", &self.create)
             .field("replicas", &self.replicas)
             .field("reply_timeout", &self.reply_timeout)
+            .field("confirm_timeout", &self.confirm_timeout)
             .field("pool", &self.pool)
             .field("allow_volatile", &self.allow_volatile)
             .field("clock", &self.clock.as_ref().map(|_| "a test's"))

@@ -1,0 +1,196 @@
+//! What can happen, in terms of what those who do it know.
+
+use std::time::Duration;
+
+use evergreen_engine::store::memory::Set;
+use evergreen_engine::store::{Extend, SealedOp};
+use proptest::prelude::*;
+
+/// Few, so that most steps concern one that something else is being done to.
+pub(crate) const WORKFLOWS: usize = 2;
+
+/// One thing that somebody does. `back` says by which right: of the last claim (0), or of one that
+/// many claims before it, which somebody may still hold to be his.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Claim {
+        id: usize,
+        drive: bool,
+        lease_ms: u64,
+    },
+    Commit {
+        id: usize,
+        back: usize,
+        what: Transition,
+    },
+    /// Claim and commit.
+    Turn {
+        id: usize,
+        what: Transition,
+    },
+    /// The last commit once more, as after a lost reply.
+    CommitAgain {
+        id: usize,
+    },
+    Signal {
+        id: usize,
+        what: Call,
+    },
+    Flood {
+        id: usize,
+        signals: usize,
+    },
+    Extend {
+        id: usize,
+        back: usize,
+        what: Extend,
+    },
+    Read {
+        id: usize,
+        sealed: bool,
+    },
+    Reconcile {
+        id: usize,
+    },
+    /// Holders vanish, one after another.
+    Vanish {
+        id: usize,
+        times: usize,
+    },
+    BreakIndex {
+        id: usize,
+        set: Set,
+        score: Option<i64>,
+    },
+    Peek,
+    Time {
+        by_ms: i64,
+    },
+}
+
+/// A commit, in terms of what the worker knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Transition {
+    pub(crate) consumed: Consumed,
+    pub(crate) strict: bool,
+    pub(crate) finish: bool,
+    pub(crate) keep: Option<u64>,
+    pub(crate) park: bool,
+    pub(crate) activity: bool,
+    pub(crate) wake: Option<i64>,
+    pub(crate) visible: Option<i64>,
+    pub(crate) sealed: Vec<SealedOp>,
+    pub(crate) events: usize,
+    pub(crate) log_max: usize,
+    /// Under a number that was never minted for the claim.
+    pub(crate) wrong_number: bool,
+}
+
+/// How many signals it claims to have consumed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Consumed {
+    All,
+    Some(usize),
+}
+
+/// A signal, in terms of what its sender knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) preemptive: bool,
+    pub(crate) create: bool,
+    pub(crate) ends_claim: Option<usize>,
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let id = || 0..WORKFLOWS;
+    let back = || prop_oneof![8 => Just(0_usize), 1 => Just(1), 1 => Just(2)];
+    let set = prop_oneof![3 => Just(Set::Due), 1 => Just(Set::Parked)];
+    let lease = prop_oneof![Just(15_000_u64), 1_u64..20_000];
+    prop_oneof![
+        24 => (id(), any::<bool>(), lease)
+            .prop_map(|(id, drive, lease_ms)| Step::Claim { id, drive, lease_ms }),
+        24 => (id(), back(), transition())
+            .prop_map(|(id, back, what)| Step::Commit { id, back, what }),
+        16 => (id(), transition()).prop_map(|(id, what)| Step::Turn { id, what }),
+        8 => id().prop_map(|id| Step::CommitAgain { id }),
+        28 => (id(), call()).prop_map(|(id, what)| Step::Signal { id, what }),
+        1 => (id(), 120_usize..135).prop_map(|(id, signals)| Step::Flood { id, signals }),
+        12 => (id(), back(), extend()).prop_map(|(id, back, what)| Step::Extend { id, back, what }),
+        3 => (id(), any::<bool>()).prop_map(|(id, sealed)| Step::Read { id, sealed }),
+        3 => id().prop_map(|id| Step::Reconcile { id }),
+        3 => (id(), 1_usize..18).prop_map(|(id, times)| Step::Vanish { id, times }),
+        4 => (id(), set, proptest::option::of(-20_000_i64..20_000))
+            .prop_map(|(id, set, score)| Step::BreakIndex { id, set, score }),
+        3 => Just(Step::Peek),
+        16 => prop_oneof![Just(15_000_i64), 0_i64..40_000, Just(400_000), -3_000_i64..0]
+            .prop_map(|by_ms| Step::Time { by_ms }),
+    ]
+}
+
+fn transition() -> impl Strategy<Value = Transition> {
+    let often = |p: f64| proptest::bool::weighted(p);
+    let time = || proptest::option::of(-5_000_i64..60_000);
+    let blob = ("[ab]", "[0-9]{1,3}");
+    let sealed = prop_oneof![
+        4 => blob.prop_map(|(name, blob)| SealedOp::Put(name, blob)),
+        2 => "[ab]".prop_map(SealedOp::Erase),
+        1 => Just(SealedOp::Clear),
+    ];
+    let consumed = prop_oneof![
+        3 => Just(Consumed::All),
+        1 => (0_usize..3).prop_map(Consumed::Some),
+    ];
+    (
+        (
+            consumed,
+            often(0.3),
+            often(0.04),
+            proptest::option::weighted(0.4, 1_u64..20_000),
+        ),
+        (often(0.1), often(0.4), time(), time()),
+        (
+            proptest::collection::vec(sealed, 0..4),
+            0_usize..3,
+            0_usize..3,
+            often(0.05),
+        ),
+    )
+        .prop_map(
+            |((consumed, strict, finish, keep), (park, activity, wake, visible), rest)| {
+                let (sealed, events, log_max, wrong_number) = rest;
+                Transition {
+                    consumed,
+                    strict,
+                    finish,
+                    keep,
+                    park,
+                    activity,
+                    wake,
+                    visible,
+                    sealed,
+                    events,
+                    log_max,
+                    wrong_number,
+                }
+            },
+        )
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let often = |p: f64| proptest::bool::weighted(p);
+    let ends_claim = proptest::option::weighted(0.2, 0_usize..2);
+    (often(0.2), often(0.9), ends_claim).prop_map(|(preemptive, create, ends_claim)| Call {
+        preemptive,
+        create,
+        ends_claim,
+    })
+}
+
+fn extend() -> impl Strategy<Value = Extend> {
+    let span = || (0_u64..20_000).prop_map(Duration::from_millis);
+    let rest = prop_oneof![Just(Duration::ZERO), span()];
+    prop_oneof![
+        span().prop_map(Extend::Renew),
+        (rest, any::<bool>()).prop_map(|(rest, counts)| Extend::GiveBack { rest, counts }),
+    ]
+}

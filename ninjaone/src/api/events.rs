@@ -1,0 +1,157 @@
+//! `/v1/events`: the outbox as server-sent events (the HTML standard, section 9.2).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use secrecy::SecretString;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::Site;
+use super::auth::Key;
+use super::auth::access::{Caller, Read};
+use super::problem::Problem;
+use crate::service::{EventCursor, EventView};
+
+/// Events read at once.
+const BATCH: usize = 100;
+/// Between two looks when nothing has happened.
+const IDLE: Duration = Duration::from_millis(500);
+/// Between two looks when the store does not answer.
+const AWAY: Duration = Duration::from_secs(2);
+/// How often it is asked whether the key still holds.
+const KEY_CHECK: Duration = Duration::from_secs(5);
+/// A line at least so often, so that proxies and callers know that the stream lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Events as they happen, until the caller hangs up or the server ends.
+#[utoipa::path(get, path = "/v1/events", tag = "events",
+    security(("api_key" = ["read"])),
+    params(
+        ("after" = Option<String>, Query, description = "Go on after this cursor"),
+        ("from" = Option<String>, Query,
+            description = "`now` (otherwise), or `start` for the oldest that is kept"),
+        ("tenant" = Option<String>, Query, description = "Only events of this tenant"),
+        ("Last-Event-ID" = Option<String>, Header, description = "As `after`; wins over it"),
+    ),
+    responses((status = 200, content_type = "text/event-stream", body = crate::service::EventView,
+        description = "Server-sent events: `id` is the cursor, `event` the name, `data` this JSON")))]
+pub(super) async fn follow(
+    State(site): State<Site>,
+    mut caller: Caller<Read>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let after = caller.query.text("after")?;
+    let from = caller.query.text("from")?;
+    let tenant = caller.query.text("tenant")?;
+    caller.query.end()?;
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
+    let cursor = match (last.or(after.as_deref()), from.as_deref()) {
+        (Some(text), _) => text
+            .parse()
+            .map_err(|error: crate::service::ServiceError| Problem::from(error))?,
+        (None, None | Some("now")) => site.app().events_end().await?,
+        (None, Some("start")) => EventCursor::default(),
+        (None, Some(_)) => return Err(Problem::invalid("from", "allowed are `now` and `start`")),
+    };
+    let Ok(permit) = Arc::clone(site.streams()).try_acquire_owned() else {
+        return Err(Problem::busy(
+            "as many event streams are open as this process serves",
+        ));
+    };
+    let ending = site.ending().clone();
+    let follower = Follower {
+        site,
+        key: caller.key,
+        presented: caller.presented,
+        tenant,
+        cursor,
+        queue: VecDeque::new(),
+        key_checked_at: Instant::now(),
+        _permit: permit,
+    };
+    let events = futures::stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok::<_, Infallible>(event), follower))
+    })
+    .take_until(ending.cancelled_owned());
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
+    let unbuffered = [("x-accel-buffering", "no")];
+    Ok((unbuffered, Sse::new(events).keep_alive(keep_alive)).into_response())
+}
+
+/// One caller's place in the stream.
+struct Follower {
+    site: Site,
+    key: Arc<Key>,
+    presented: SecretString,
+    tenant: Option<String>,
+    cursor: EventCursor,
+    queue: VecDeque<EventView>,
+    key_checked_at: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// The next event that this caller may see; `None` once its key is revoked.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some(event) = self.queue.pop_front() {
+                self.cursor = event.cursor.clone();
+                if self.shows(&event)
+                    && let Some(event) = written(&event)
+                {
+                    return Some(event);
+                }
+            }
+            if !self.key_holds().await {
+                return None;
+            }
+            match self.site.app().events(&self.cursor, BATCH).await {
+                Ok(events) if events.is_empty() => tokio::time::sleep(IDLE).await,
+                Ok(events) => self.queue.extend(events),
+                Err(_) => tokio::time::sleep(AWAY).await,
+            }
+        }
+    }
+
+    fn shows(&self, event: &EventView) -> bool {
+        let tenant = event.integration.split('/').next().unwrap_or_default();
+        self.key.sees(tenant) && self.tenant.as_deref().is_none_or(|only| only == tenant)
+    }
+
+    async fn key_holds(&mut self) -> bool {
+        if self.key_checked_at.elapsed() < KEY_CHECK {
+            return true;
+        }
+        self.key_checked_at = Instant::now();
+        match self.site.keys().find(&self.presented).await {
+            Ok(Some(key)) => {
+                self.key = key;
+                self.key.may(super::auth::Scope::Read)
+            }
+            Ok(None) => false,
+            // The store is away: there is nothing new to show either.
+            Err(_) => true,
+        }
+    }
+}
+
+fn written(event: &EventView) -> Option<Event> {
+    let data = serde_json::to_string(event).ok()?;
+    Some(
+        Event::default()
+            .id(event.cursor.to_string())
+            .event(&event.event)
+            .data(data),
+    )
+}

@@ -1,0 +1,11 @@
+//! The whole surface over a store in memory and a simulated NinjaOne.
+
+mod access;
+mod apikeys;
+mod consent;
+mod events;
+mod fixture;
+mod logs;
+mod server;
+mod surface;
+mod verbs;
