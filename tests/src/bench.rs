@@ -39,6 +39,8 @@ pub struct Bench {
     pub store: Arc<dyn Store>,
     /// The time that the store goes by, if it stands still until it is moved.
     pub clock: Option<ManualClock>,
+    /// That store, for what no operation shows.
+    pub memory: Option<MemoryStore>,
     redis: Option<RedisOptions>,
     salt: String,
     keys: String,
@@ -74,10 +76,11 @@ impl Bench {
     pub async fn with_a_clock(simulator: SimulatorOptions) -> Self {
         let now = chrono::Utc::now().timestamp_millis();
         let clock = ManualClock::at(u64::try_from(now).expect("after 1970"));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::with_clock(clock.clock()));
+        let store = MemoryStore::with_clock(clock.clock());
         let salt = FingerprintKey::random().to_hex();
-        let mut bench = Self::over(store, salt, simulator).await;
+        let mut bench = Self::over(Arc::new(store.clone()), salt, simulator).await;
         bench.clock = Some(clock);
+        bench.memory = Some(store);
         bench
     }
 
@@ -102,6 +105,7 @@ impl Bench {
                 .expect("the simulator must start"),
             store,
             clock: None,
+            memory: None,
             redis: None,
             salt,
             keys: key.printable.expose_secret().to_owned(),
@@ -131,6 +135,11 @@ impl Bench {
     /// A process's app; `name` names it and its journal.
     pub fn app(&self, name: &str) -> App {
         self.app_from(self.options(name))
+    }
+
+    /// The seal keys of all apps that are not told otherwise.
+    pub fn keys(&self) -> &str {
+        &self.keys
     }
 
     /// Where the journals of all apps lie that are not told otherwise.
