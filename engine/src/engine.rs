@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -94,6 +94,18 @@ impl EngineBuilder {
 /// Workflows of all kinds over one store, in one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
+
+/// A handle that does not keep an engine alive: for what the engine itself holds.
+#[derive(Clone)]
+pub struct WeakEngine(Weak<Inner>);
+
+impl WeakEngine {
+    /// The engine, while anybody else holds it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(Engine)
+    }
+}
 
 type Drive = Shared<BoxFuture<'static, Driven>>;
 
@@ -219,6 +231,12 @@ impl Engine {
     ) -> Result<EngineBuilder, Vec<LimitsError>> {
         limits.check()?;
         Ok(EngineBuilder::new(store, limits, owner.into()))
+    }
+
+    /// A handle for what the engine itself holds, its activities above all.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakEngine {
+        WeakEngine(Arc::downgrade(&self.0))
     }
 
     /// The store.
