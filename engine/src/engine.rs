@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::activities::Activities;
+use crate::caution::Caution;
 use crate::counters::Counters;
 use crate::id::WorkflowId;
 use crate::limits::{self, Limits, LimitsError};
@@ -85,6 +86,7 @@ impl EngineBuilder {
             counters: self.counters,
             news: self.news,
             runners: self.runners,
+            caution: Caution::default(),
             turns: TaskTracker::new(),
             drives: Mutex::default(),
         }))
@@ -104,6 +106,7 @@ struct Inner {
     counters: Arc<Counters>,
     news: Arc<News>,
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
+    caution: Caution,
     turns: TaskTracker,
     /// Callers in this process that drive the same workflow are one.
     drives: Mutex<HashMap<WorkflowId, Drive>>,
@@ -374,7 +377,11 @@ impl Engine {
                     }
                     match self.wait_for_holder(id, until).await {
                         // What the holder has not done is done here.
-                        Waited::LeaseEnded => tokio::time::sleep(limits::DRIVE_LOOK_FIRST).await,
+                        // Unless it is to be spared: see `caution.rs`.
+                        Waited::LeaseEnded if Instant::now() < until => {
+                            tokio::time::sleep(limits::DRIVE_LOOK_FIRST).await;
+                        }
+                        Waited::LeaseEnded => return Driven::StillHeld,
                         Waited::Enough(driven) => return driven,
                     }
                 }
@@ -434,6 +441,7 @@ impl Engine {
             owner: self.0.owner.clone(),
             lease: limits.lease,
             mode,
+            spare_owned: self.0.caution.advised(),
         };
         let trust = Trust::start(limits.lease - limits.margin());
         let told = self.0.store.claim(&claim).await?;
@@ -465,6 +473,19 @@ impl Engine {
             now: told.now,
             heads: told.heads,
         })
+    }
+
+    /// Asks which run of the store answers; after a change nothing is taken over for a while.
+    pub(crate) async fn look_who_answers(&self) {
+        match self.0.store.run_id().await {
+            Ok(run) => self.0.caution.saw(run, self.0.limits.lease),
+            Err(error) => tracing::debug!(%error, "the store's run is not known"),
+        }
+    }
+
+    /// Whether what others own is left alone for now.
+    pub(crate) fn is_cautious(&self) -> bool {
+        self.0.caution.advised()
     }
 
     pub(crate) fn news(&self) -> &News {

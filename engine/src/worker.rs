@@ -79,10 +79,9 @@ struct Poller {
     busy: HashSet<String>,
     wakes: Option<Wakes>,
     news: mpsc::UnboundedReceiver<Told>,
-    ended: (
-        mpsc::UnboundedSender<String>,
-        mpsc::UnboundedReceiver<String>,
-    ),
+    ended: (mpsc::UnboundedSender<Left>, mpsc::UnboundedReceiver<Left>),
+    /// What another owns and is left alone for now; busy as far as the agenda is concerned.
+    spared: Vec<String>,
     stale: BTreeSet<u16>,
     look_again: Instant,
     away: u32,
@@ -98,6 +97,7 @@ impl Poller {
             wakes: None,
             news: engine.news().read(),
             ended: mpsc::unbounded_channel(),
+            spared: Vec::new(),
             stale: (0..partitions).collect(),
             look_again: Instant::now(),
             away: 0,
@@ -121,6 +121,11 @@ impl Poller {
             } else if !self.stale.is_empty() {
                 self.look().await;
             }
+            if !self.spared.is_empty() && !self.engine.is_cautious() {
+                for member in self.spared.drain(..) {
+                    self.busy.remove(&member);
+                }
+            }
             let cap = self.look_again.saturating_duration_since(Instant::now());
             match self
                 .agenda
@@ -141,6 +146,7 @@ impl Poller {
         {
             tracing::debug!(%error, "still no wake-up messages");
         }
+        self.engine.look_who_answers().await;
         self.stale.extend(0..self.engine.store().partitions());
         // Spread, so that workers started together do not look together for ever.
         let cap = self.engine.limits().poll_cap;
@@ -184,9 +190,7 @@ impl Poller {
         }
         self.busy.insert(member.clone());
         let place = Place::take(&self.engine, permit, member, self.ended.0.clone());
-        self.engine.turns().spawn(async move {
-            one(&place.engine, &id).await;
-        });
+        self.engine.turns().spawn(place.turn(id));
     }
 
     /// Sleeps until something happens.
@@ -204,9 +208,9 @@ impl Poller {
                     self.agenda.told(partition, heads, now);
                 }
             }
-            member = self.ended.1.recv() => {
-                if let Some(member) = member {
-                    self.busy.remove(&member);
+            left = self.ended.1.recv() => {
+                if let Some(left) = left {
+                    self.left(left);
                 }
             }
             wake = wake => match wake {
@@ -218,13 +222,21 @@ impl Poller {
         }
     }
 
+    fn left(&mut self, left: Left) {
+        if left.spared {
+            self.spared.push(left.member);
+        } else {
+            self.busy.remove(&left.member);
+        }
+    }
+
     /// Takes in everything that has arrived meanwhile.
     fn catch_up(&mut self) {
         while let Ok((partition, heads, now)) = self.news.try_recv() {
             self.agenda.told(partition, heads, now);
         }
-        while let Ok(member) = self.ended.1.try_recv() {
-            self.busy.remove(&member);
+        while let Ok(left) = self.ended.1.try_recv() {
+            self.left(left);
         }
         if let Some(wakes) = self.wakes.as_mut() {
             while let Ok((partition, _)) = wakes.try_recv() {
@@ -234,11 +246,18 @@ impl Poller {
     }
 }
 
+/// A place that is free again, and whose it was.
+struct Left {
+    member: String,
+    spared: bool,
+}
+
 /// The place that a turn takes up in this worker, given back however the turn ends.
 struct Place {
     engine: Engine,
     member: String,
-    ended: mpsc::UnboundedSender<String>,
+    spared: bool,
+    ended: mpsc::UnboundedSender<Left>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -247,15 +266,20 @@ impl Place {
         engine: &Engine,
         permit: OwnedSemaphorePermit,
         member: String,
-        ended: mpsc::UnboundedSender<String>,
+        ended: mpsc::UnboundedSender<Left>,
     ) -> Self {
         engine.counters().running.fetch_add(1, Ordering::Relaxed);
         Self {
             engine: engine.clone(),
             member,
+            spared: false,
             ended,
             _permit: permit,
         }
+    }
+
+    async fn turn(mut self, id: WorkflowId) {
+        self.spared = one(&self.engine, &id).await == Took::Spared;
     }
 }
 
@@ -266,20 +290,33 @@ impl Drop for Place {
             .running
             .fetch_sub(1, Ordering::Relaxed);
         // The poller may have stopped.
-        let _ = self.ended.send(std::mem::take(&mut self.member));
+        let _ = self.ended.send(Left {
+            member: std::mem::take(&mut self.member),
+            spared: self.spared,
+        });
     }
 }
 
+/// What came of wanting a workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Took {
+    /// It was dealt with, or is none of our business now.
+    Done,
+    /// Another owns it, and its lease has ended by a clock that is not trusted yet.
+    Spared,
+}
+
 /// Claims one workflow and runs its turn.
-pub(crate) async fn one(engine: &Engine, id: &WorkflowId) {
+pub(crate) async fn one(engine: &Engine, id: &WorkflowId) -> Took {
     let told = match engine.claim(id, ClaimMode::Due).await {
         Ok(told) => told,
         Err(error) => {
             Counters::add(&engine.counters().store_away, 1);
             tracing::debug!(%id, %error, "a claim was not answered");
-            return;
+            return Took::Done;
         }
     };
+    let now = told.now;
     engine.news().tell(
         id.partition(engine.store().partitions()),
         told.heads,
@@ -301,8 +338,12 @@ pub(crate) async fn one(engine: &Engine, id: &WorkflowId) {
         Taken::Answer(Claimed::Delayed { .. }) => {
             tracing::warn!(%id, "its holders keep vanishing; it was delayed");
         }
+        Taken::Answer(Claimed::Held { lease_until, .. }) if lease_until <= now => {
+            return Took::Spared;
+        }
         Taken::Answer(_) => {}
     }
+    Took::Done
 }
 
 impl From<StoreError> for TurnEnd {
