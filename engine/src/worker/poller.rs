@@ -1,78 +1,22 @@
-//! When to look for due workflows, and how many at once. What happens to one of them is in `turn.rs`.
-//!
-//! A worker keeps an agenda of what replies told it, claims what is due, one turn a permit, and
-//! otherwise sleeps until the next due time, a wake-up message or the cap, whichever is first. A
-//! message that is lost costs at most the cap.
+//! The loop of a worker: looks, claims what is due while there are places, and sleeps.
 
 use std::collections::{BTreeSet, HashSet};
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use super::place::{Left, Place};
 use crate::agenda::{Agenda, Next};
 use crate::counters::Counters;
-use crate::engine::{Engine, Taken};
+use crate::engine::Engine;
 use crate::id::WorkflowId;
 use crate::news::Told;
-use crate::store::{ClaimMode, Claimed, StoreError, Wakes};
-use crate::turn::TurnEnd;
-use crate::{heartbeat, reconciler};
+use crate::store::{StoreError, Wakes};
 
-/// How a worker describes itself to others.
-#[derive(Debug, Clone)]
-pub struct WorkerOptions {
-    /// The machine it runs on.
-    pub host: String,
-    /// The version of the program.
-    pub version: String,
-}
-
-/// What a worker left behind when it stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped {
-    /// Turns that had not ended when the grace time was over; their leases run out.
-    pub unfinished: usize,
-}
-
-/// Runs a worker until `shutdown` resolves, then lets the turns that run end within the grace time.
-pub async fn run(
-    engine: Engine,
-    options: WorkerOptions,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Stopped {
-    let stop = CancellationToken::new();
-    let helpers = tokio_util::task::TaskTracker::new();
-    helpers.spawn(heartbeat::run(engine.clone(), options, stop.clone()));
-    helpers.spawn(reconciler::run(engine.clone(), stop.clone()));
-
-    let mut poller = Poller::new(engine.clone()).await;
-    tokio::select! {
-        () = poller.run() => {}
-        () = shutdown => {}
-    }
-    // Nothing is claimed from here on, and what runs is waited for.
-    drop(poller);
-    stop.cancel();
-    helpers.close();
-    engine.turns().close();
-    let grace = engine.limits().shutdown_grace;
-    let all = async {
-        helpers.wait().await;
-        engine.turns().wait().await;
-    };
-    let _ = tokio::time::timeout(grace, all).await;
-    Stopped {
-        unfinished: engine.turns().len(),
-    }
-}
-
-struct Poller {
+pub(super) struct Poller {
     engine: Engine,
     agenda: Agenda,
     permits: Arc<Semaphore>,
@@ -88,7 +32,7 @@ struct Poller {
 }
 
 impl Poller {
-    async fn new(engine: Engine) -> Self {
+    pub(super) async fn new(engine: Engine) -> Self {
         let partitions = engine.store().partitions();
         let mut poller = Self {
             agenda: Agenda::new(partitions),
@@ -114,7 +58,7 @@ impl Poller {
         Ok(())
     }
 
-    async fn run(&mut self) {
+    pub(super) async fn run(&mut self) {
         loop {
             if Instant::now() >= self.look_again {
                 self.look_everywhere().await;
@@ -242,114 +186,6 @@ impl Poller {
             while let Ok((partition, _)) = wakes.try_recv() {
                 self.stale.insert(partition);
             }
-        }
-    }
-}
-
-/// A place that is free again, and whose it was.
-struct Left {
-    member: String,
-    spared: bool,
-}
-
-/// The place that a turn takes up in this worker, given back however the turn ends.
-struct Place {
-    engine: Engine,
-    member: String,
-    spared: bool,
-    ended: mpsc::UnboundedSender<Left>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn take(
-        engine: &Engine,
-        permit: OwnedSemaphorePermit,
-        member: String,
-        ended: mpsc::UnboundedSender<Left>,
-    ) -> Self {
-        engine.counters().running.fetch_add(1, Ordering::Relaxed);
-        Self {
-            engine: engine.clone(),
-            member,
-            spared: false,
-            ended,
-            _permit: permit,
-        }
-    }
-
-    async fn turn(mut self, id: WorkflowId) {
-        self.spared = one(&self.engine, &id).await == Took::Spared;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.engine
-            .counters()
-            .running
-            .fetch_sub(1, Ordering::Relaxed);
-        // The poller may have stopped.
-        let _ = self.ended.send(Left {
-            member: std::mem::take(&mut self.member),
-            spared: self.spared,
-        });
-    }
-}
-
-/// What came of wanting a workflow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Took {
-    /// It was dealt with, or is none of our business now.
-    Done,
-    /// Another owns it, and its lease has ended by a clock that is not trusted yet.
-    Spared,
-}
-
-/// Claims one workflow and runs its turn.
-pub(crate) async fn one(engine: &Engine, id: &WorkflowId) -> Took {
-    let told = match engine.claim(id, ClaimMode::Due).await {
-        Ok(told) => told,
-        Err(error) => {
-            Counters::add(&engine.counters().store_away, 1);
-            tracing::debug!(%id, %error, "a claim was not answered");
-            return Took::Done;
-        }
-    };
-    let now = told.now;
-    engine.news().tell(
-        id.partition(engine.store().partitions()),
-        told.heads,
-        told.now,
-    );
-    match told.answer {
-        Taken::Holding(holding, runner) => match runner.run(*holding).await {
-            TurnEnd::Finished { .. } | TurnEnd::Parked { .. } => {}
-            TurnEnd::Fenced => tracing::debug!(%id, "somebody else took the workflow"),
-            TurnEnd::GivenBack { why } => tracing::debug!(%id, %why, "given back"),
-            TurnEnd::StoreAway { why } => {
-                tracing::warn!(%id, %why, "a turn was left to whoever comes after its lease");
-            }
-        },
-        Taken::Answer(Claimed::Parked { reason }) => {
-            Counters::add(&engine.counters().parked, 1);
-            tracing::error!(%id, %reason, "parked: it waits for a human");
-        }
-        Taken::Answer(Claimed::Delayed { .. }) => {
-            tracing::warn!(%id, "its holders keep vanishing; it was delayed");
-        }
-        Taken::Answer(Claimed::Held { lease_until, .. }) if lease_until <= now => {
-            return Took::Spared;
-        }
-        Taken::Answer(_) => {}
-    }
-    Took::Done
-}
-
-impl From<StoreError> for TurnEnd {
-    fn from(error: StoreError) -> Self {
-        Self::StoreAway {
-            why: error.to_string(),
         }
     }
 }
