@@ -11,9 +11,10 @@
 --       7 heads: how many next due entries to tell 8 signals to hand out at most
 --       9 attempts before claims are delayed      10 attempts before the workflow is parked
 --      11 first delay, ms                         12 longest delay, ms
+--      13 spare what is owned, '0' or '1'
 -- Replies (all numbers as text)
 --   claimed  now heads record sealed inbox   the lease is ours, one reading of everything
---   held     now heads lease_until owner     somebody else's
+--   held     now heads lease_until owner     somebody else's, or to be spared
 --   not_due  now heads                       nothing to do yet; the score was put right
 --   delayed  now heads until                 its holders keep vanishing: nobody gets it until then
 --   parked   now heads reason                waits for a human
@@ -24,6 +25,7 @@ local lease_ms, mode, heads = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local inbox_max = tonumber(ARGV[8])
 local delay_after, park_after = tonumber(ARGV[9]), tonumber(ARGV[10])
 local delay_first_ms, delay_max_ms = tonumber(ARGV[11]), tonumber(ARGV[12])
+local spare_owned = ARGV[13] == '1'
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -48,7 +50,10 @@ local held_by, lease_until, activity, visible_at, wake_at, attempt, reason = unp
   'HMGET', wf, 'owner', 'lease_until', 'activity', 'visible_at', 'wake_at', 'attempt', 'parked'))
 attempt = tonumber(attempt) or 0
 
-if held_by and tonumber(lease_until) > now then
+-- A claimer that has seen the server change spares what another owns, although its lease has ended:
+-- the clock that ended it is not the clock that began it. In brackets: a lease that nobody holds.
+local spared = spare_owned and held_by and held_by ~= owner and string.sub(held_by, 1, 1) ~= '('
+if held_by and (tonumber(lease_until) > now or spared) then
   redis.call('ZADD', due, lease_until, member)
   return answer('held', lease_until, held_by)
 end

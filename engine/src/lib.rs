@@ -13,6 +13,7 @@
 pub mod activities;
 mod advance;
 mod agenda;
+mod caution;
 pub mod counters;
 pub mod engine;
 pub mod heartbeat;

@@ -47,6 +47,7 @@ async fn hold(store: &RedisStore, name: &str) -> Record {
         owner: "worker".to_owned(),
         lease: Duration::from_secs(15),
         mode: ClaimMode::Drive,
+        spare_owned: false,
     };
     match store.claim(&claim).await.unwrap().answer {
         Claimed::Claimed { record, .. } => *record,

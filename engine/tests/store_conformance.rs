@@ -54,6 +54,7 @@ fn ask(id: &WorkflowId, claim: &str, mode: ClaimMode) -> Claim {
         owner: format!("worker-{claim}"),
         lease: LEASE,
         mode,
+        spare_owned: false,
     }
 }
 
@@ -359,6 +360,29 @@ both_stores! {
             assert!(matches!(error, StoreError::Refused { .. }), "{error}");
         }
         assert_eq!(w.read(&id).await, before);
+    }
+
+    async fn who_spares_what_is_owned_takes_nothing_over(w) {
+        let id = w.created("a").await;
+        w.hold(&id, "first").await;
+        w.clock.advance(LEASE);
+        let sparing = |claim: &str| Claim {
+            spare_owned: true,
+            ..ask(&id, claim, ClaimMode::Drive)
+        };
+        let answer = w.store.claim(&sparing("second")).await.unwrap().answer;
+        let owner = "worker-first".to_owned();
+        let lease_until = w.clock.now();
+        assert_eq!(answer, Claimed::Held { lease_until, owner });
+        assert_eq!(w.score(&id).await, Some(lease_until));
+        // What it owns itself it does take, and what nobody owns.
+        let own = w.store.claim(&sparing("first")).await.unwrap().answer;
+        let Claimed::Claimed { record, .. } = own else { panic!("{own:?}") };
+        let rest = Extend::GiveBack { rest: SECOND, counts: true };
+        w.store.extend(&id, record.fence, "first", rest).await.unwrap();
+        w.clock.advance(SECOND);
+        let free = w.store.claim(&sparing("third")).await.unwrap().answer;
+        assert!(matches!(free, Claimed::Claimed { .. }), "{free:?}");
     }
 
     async fn a_preemptive_signal_ends_the_lease(w) {

@@ -32,6 +32,8 @@ pub struct Claim {
     pub lease: Duration,
     /// Due only, or whatever is free.
     pub mode: ClaimMode,
+    /// Leave alone what another owns, although its lease has ended by the store's clock.
+    pub spare_owned: bool,
 }
 
 /// How a claim was answered. All carry the store's time and the heads of the partition.

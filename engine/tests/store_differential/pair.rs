@@ -76,10 +76,11 @@ impl Pair {
                 id,
                 drive,
                 lease_ms,
-            } => self.claim(*id, *drive, *lease_ms).await?,
+                spare,
+            } => self.claim(*id, *drive, *lease_ms, *spare).await?,
             Step::Commit { id, back, what } => self.transit(*id, *back, what).await?,
             Step::Turn { id, what } => {
-                self.claim(*id, true, 15_000).await?;
+                self.claim(*id, true, 15_000, false).await?;
                 self.transit(*id, 0, what).await?;
             }
             Step::CommitAgain { id } => {
@@ -123,7 +124,7 @@ impl Pair {
             }
             Step::Vanish { id, times } => {
                 for _ in 0..*times {
-                    self.claim(*id, true, 1000).await?;
+                    self.claim(*id, true, 1000, false).await?;
                     let record = self.model.inspect(&self.ids[*id]).record;
                     if let Some(until) = record.and_then(|record| record.lease_until) {
                         self.clock.set(until.max(self.clock.now()));
@@ -148,7 +149,13 @@ impl Pair {
         Ok(())
     }
 
-    async fn claim(&mut self, id: usize, drive: bool, lease_ms: u64) -> Result<(), TestCaseError> {
+    async fn claim(
+        &mut self,
+        id: usize,
+        drive: bool,
+        lease_ms: u64,
+        spare: bool,
+    ) -> Result<(), TestCaseError> {
         let ask = Claim {
             id: self.ids[id].clone(),
             claim: self.name("claim"),
@@ -159,6 +166,7 @@ impl Pair {
             } else {
                 ClaimMode::Due
             },
+            spare_owned: spare,
         };
         let a = self.model.claim(&ask).await.unwrap();
         prop_assert_eq!(&a, &self.redis.claim(&ask).await.unwrap());

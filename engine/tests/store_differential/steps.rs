@@ -17,6 +17,7 @@ pub(crate) enum Step {
         id: usize,
         drive: bool,
         lease_ms: u64,
+        spare: bool,
     },
     Commit {
         id: usize,
@@ -107,8 +108,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let set = prop_oneof![3 => Just(Set::Due), 1 => Just(Set::Parked)];
     let lease = prop_oneof![Just(15_000_u64), 1_u64..20_000];
     prop_oneof![
-        24 => (id(), any::<bool>(), lease)
-            .prop_map(|(id, drive, lease_ms)| Step::Claim { id, drive, lease_ms }),
+        24 => (id(), any::<bool>(), lease, prop::bool::weighted(0.25)).prop_map(
+            |(id, drive, lease_ms, spare)| Step::Claim { id, drive, lease_ms, spare }
+        ),
         24 => (id(), back(), transition())
             .prop_map(|(id, back, what)| Step::Commit { id, back, what }),
         16 => (id(), transition()).prop_map(|(id, what)| Step::Turn { id, what }),

@@ -133,7 +133,7 @@ async fn a_caller_is_told_that_there_is_no_such_workflow() {
 }
 
 /// Somebody claims the workflow and is never heard of again.
-async fn claim_in_the_name_of(holder: &World, lease: Duration) {
+pub(crate) async fn claim_in_the_name_of(holder: &World, lease: Duration) {
     use evergreen_engine::store::{Claim, ClaimMode, Store};
     holder.send(&id("a"), Signal::Begin(1)).await;
     let claim = Claim {
@@ -142,6 +142,7 @@ async fn claim_in_the_name_of(holder: &World, lease: Duration) {
         owner: "somebody".to_owned(),
         lease,
         mode: ClaimMode::Due,
+        spare_owned: false,
     };
     holder.store.memory.claim(&claim).await.unwrap();
 }

@@ -55,6 +55,7 @@ struct State {
     calls: BTreeMap<Op, usize>,
     deaf: bool,
     spoilt: Option<String>,
+    run: Option<String>,
 }
 
 impl Faulty {
@@ -93,6 +94,11 @@ impl Faulty {
     /// The next claim reads this instead of the data.
     pub(crate) fn spoil_data_of_next_claim(&self, data: &str) {
         self.state.lock().unwrap().spoilt = Some(data.to_owned());
+    }
+
+    /// Another server has taken over.
+    pub(crate) fn fail_over(&self) {
+        self.state.lock().unwrap().run = Some("another".to_owned());
     }
 
     /// From now on no wake-up message arrives.
@@ -301,6 +307,10 @@ impl Store for Faulty {
     }
 
     async fn run_id(&self) -> Result<String, StoreError> {
-        self.memory.run_id().await
+        let another = self.state.lock().unwrap().run.clone();
+        match another {
+            Some(run) => Ok(run),
+            None => self.memory.run_id().await,
+        }
     }
 }

@@ -285,6 +285,37 @@ async fn a_store_that_goes_away_and_comes_back_is_worked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_failover_nothing_is_taken_over_for_one_lease() {
+    let world = World::new();
+    let holder = world.second(Script::default());
+    crate::callers::claim_in_the_name_of(&holder, Duration::from_secs(5)).await;
+    let running = Running::start(&world);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.store.fail_over();
+    // What nobody owns goes on as ever.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    world.send(&id("b"), Signal::Begin(2)).await;
+    settle().await;
+    assert_eq!(world.script.performed(), [2]);
+    let claims = world.store.calls(Op::Claim);
+    assert!(
+        claims <= 3,
+        "{claims}: what is spared is not asked for again and again"
+    );
+    world.script.begun.notified().await;
+    world.script.begun.notified().await;
+    assert_eq!(world.script.performed(), [2, 1]);
+    let now = world.now().await;
+    assert!(
+        (BEGIN + 19_000..BEGIN + 22_000).contains(&now),
+        "{}",
+        now - BEGIN
+    );
+    assert_eq!(count(&world.engine.counters().takeovers), 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_and_a_stray_entry_are_put_right_and_counted() {
     let world = World::new();
     let (lost, stray) = in_two_partitions();

@@ -36,7 +36,7 @@ use crate::vault::Fingerprint;
 type Answer = Outcome<Phase>;
 
 // Handlers name every field of their state, used or not: the macro's patterns have no `..`.
-#[expect(unused_variables, clippy::too_many_arguments)]
+#[expect(unused_variables)]
 #[state_machine(
     initial = "Phase::Disconnected {}",
     state(custom, name = "Phase"),

@@ -115,6 +115,7 @@ impl Refresher {
     fn confirms_disks(&self) -> bool {
         self.engine
             .get()
+            .and_then(evergreen_engine::WeakEngine::upgrade)
             .is_some_and(|engine| engine.store().confirms_disks())
     }
 }

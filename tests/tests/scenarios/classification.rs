@@ -357,6 +357,7 @@ async fn s41_no_refresh_token_is_missing_credentials() {
         owner: "test".to_owned(),
         lease: Duration::from_secs(10),
         mode: evergreen_engine::store::ClaimMode::Drive,
+        spare_owned: false,
     };
     let answer = store.claim(&claim).await.unwrap().answer;
     let evergreen_engine::store::Claimed::Claimed { record, .. } = answer else {

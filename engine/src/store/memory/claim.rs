@@ -19,7 +19,7 @@ pub(super) fn claim(space: &mut Space, now: Millis, ask: &Claim) -> Told<Claimed
     let record = &mut workflow.record;
 
     if let (Some(owner), Some(lease_until)) = (&record.owner, record.lease_until)
-        && lease_until > now
+        && (lease_until > now || spared(ask, owner))
     {
         let owner = owner.clone();
         partition.due.put(&member, lease_until);
@@ -76,6 +76,11 @@ pub(super) fn claim(space: &mut Space, now: Millis, ask: &Claim) -> Told<Claimed
         inbox: workflow.inbox.iter().take(INBOX_MAX).cloned().collect(),
     };
     partition.told(now, claimed)
+}
+
+/// Whether a lease that has ended is left to its owner: one in brackets has none.
+fn spared(ask: &Claim, owner: &str) -> bool {
+    ask.spare_owned && owner != ask.owner && !owner.starts_with('(')
 }
 
 /// The delay after so many delays, ms: doubles each time, up to the longest.

@@ -44,6 +44,7 @@ impl Calls<'_> {
                 PARK_AFTER.to_string(),
                 millis(DELAY_FIRST).to_string(),
                 millis(DELAY_MAX).to_string(),
+                u8::from(ask.spare_owned).to_string(),
             ],
         ))
     }

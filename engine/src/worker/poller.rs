@@ -1,95 +1,38 @@
-//! When to look for due workflows, and how many at once. What happens to one of them is in `turn.rs`.
-//!
-//! A worker keeps an agenda of what replies told it, claims what is due, one turn a permit, and
-//! otherwise sleeps until the next due time, a wake-up message or the cap, whichever is first. A
-//! message that is lost costs at most the cap.
+//! The loop of a worker: looks, claims what is due while there are places, and sleeps.
 
 use std::collections::{BTreeSet, HashSet};
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use super::place::{Left, Place};
 use crate::agenda::{Agenda, Next};
 use crate::counters::Counters;
-use crate::engine::{Engine, Taken};
+use crate::engine::Engine;
 use crate::id::WorkflowId;
 use crate::news::Told;
-use crate::store::{ClaimMode, Claimed, StoreError, Wakes};
-use crate::turn::TurnEnd;
-use crate::{heartbeat, reconciler};
+use crate::store::{StoreError, Wakes};
 
-/// How a worker describes itself to others.
-#[derive(Debug, Clone)]
-pub struct WorkerOptions {
-    /// The machine it runs on.
-    pub host: String,
-    /// The version of the program.
-    pub version: String,
-}
-
-/// What a worker left behind when it stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped {
-    /// Turns that had not ended when the grace time was over; their leases run out.
-    pub unfinished: usize,
-}
-
-/// Runs a worker until `shutdown` resolves, then lets the turns that run end within the grace time.
-pub async fn run(
-    engine: Engine,
-    options: WorkerOptions,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Stopped {
-    let stop = CancellationToken::new();
-    let helpers = tokio_util::task::TaskTracker::new();
-    helpers.spawn(heartbeat::run(engine.clone(), options, stop.clone()));
-    helpers.spawn(reconciler::run(engine.clone(), stop.clone()));
-
-    let mut poller = Poller::new(engine.clone()).await;
-    tokio::select! {
-        () = poller.run() => {}
-        () = shutdown => {}
-    }
-    // Nothing is claimed from here on, and what runs is waited for.
-    drop(poller);
-    stop.cancel();
-    helpers.close();
-    engine.turns().close();
-    let grace = engine.limits().shutdown_grace;
-    let all = async {
-        helpers.wait().await;
-        engine.turns().wait().await;
-    };
-    let _ = tokio::time::timeout(grace, all).await;
-    Stopped {
-        unfinished: engine.turns().len(),
-    }
-}
-
-struct Poller {
+pub(super) struct Poller {
     engine: Engine,
     agenda: Agenda,
     permits: Arc<Semaphore>,
     busy: HashSet<String>,
     wakes: Option<Wakes>,
     news: mpsc::UnboundedReceiver<Told>,
-    ended: (
-        mpsc::UnboundedSender<String>,
-        mpsc::UnboundedReceiver<String>,
-    ),
+    ended: (mpsc::UnboundedSender<Left>, mpsc::UnboundedReceiver<Left>),
+    /// What another owns and is left alone for now; busy as far as the agenda is concerned.
+    spared: Vec<String>,
     stale: BTreeSet<u16>,
     look_again: Instant,
     away: u32,
 }
 
 impl Poller {
-    async fn new(engine: Engine) -> Self {
+    pub(super) async fn new(engine: Engine) -> Self {
         let partitions = engine.store().partitions();
         let mut poller = Self {
             agenda: Agenda::new(partitions),
@@ -98,6 +41,7 @@ impl Poller {
             wakes: None,
             news: engine.news().read(),
             ended: mpsc::unbounded_channel(),
+            spared: Vec::new(),
             stale: (0..partitions).collect(),
             look_again: Instant::now(),
             away: 0,
@@ -114,12 +58,17 @@ impl Poller {
         Ok(())
     }
 
-    async fn run(&mut self) {
+    pub(super) async fn run(&mut self) {
         loop {
             if Instant::now() >= self.look_again {
                 self.look_everywhere().await;
             } else if !self.stale.is_empty() {
                 self.look().await;
+            }
+            if !self.spared.is_empty() && !self.engine.is_cautious() {
+                for member in self.spared.drain(..) {
+                    self.busy.remove(&member);
+                }
             }
             let cap = self.look_again.saturating_duration_since(Instant::now());
             match self
@@ -141,6 +90,7 @@ impl Poller {
         {
             tracing::debug!(%error, "still no wake-up messages");
         }
+        self.engine.look_who_answers().await;
         self.stale.extend(0..self.engine.store().partitions());
         // Spread, so that workers started together do not look together for ever.
         let cap = self.engine.limits().poll_cap;
@@ -184,9 +134,7 @@ impl Poller {
         }
         self.busy.insert(member.clone());
         let place = Place::take(&self.engine, permit, member, self.ended.0.clone());
-        self.engine.turns().spawn(async move {
-            one(&place.engine, &id).await;
-        });
+        self.engine.turns().spawn(place.turn(id));
     }
 
     /// Sleeps until something happens.
@@ -204,9 +152,9 @@ impl Poller {
                     self.agenda.told(partition, heads, now);
                 }
             }
-            member = self.ended.1.recv() => {
-                if let Some(member) = member {
-                    self.busy.remove(&member);
+            left = self.ended.1.recv() => {
+                if let Some(left) = left {
+                    self.left(left);
                 }
             }
             wake = wake => match wake {
@@ -218,97 +166,26 @@ impl Poller {
         }
     }
 
+    fn left(&mut self, left: Left) {
+        if left.spared {
+            self.spared.push(left.member);
+        } else {
+            self.busy.remove(&left.member);
+        }
+    }
+
     /// Takes in everything that has arrived meanwhile.
     fn catch_up(&mut self) {
         while let Ok((partition, heads, now)) = self.news.try_recv() {
             self.agenda.told(partition, heads, now);
         }
-        while let Ok(member) = self.ended.1.try_recv() {
-            self.busy.remove(&member);
+        while let Ok(left) = self.ended.1.try_recv() {
+            self.left(left);
         }
         if let Some(wakes) = self.wakes.as_mut() {
             while let Ok((partition, _)) = wakes.try_recv() {
                 self.stale.insert(partition);
             }
-        }
-    }
-}
-
-/// The place that a turn takes up in this worker, given back however the turn ends.
-struct Place {
-    engine: Engine,
-    member: String,
-    ended: mpsc::UnboundedSender<String>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn take(
-        engine: &Engine,
-        permit: OwnedSemaphorePermit,
-        member: String,
-        ended: mpsc::UnboundedSender<String>,
-    ) -> Self {
-        engine.counters().running.fetch_add(1, Ordering::Relaxed);
-        Self {
-            engine: engine.clone(),
-            member,
-            ended,
-            _permit: permit,
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.engine
-            .counters()
-            .running
-            .fetch_sub(1, Ordering::Relaxed);
-        // The poller may have stopped.
-        let _ = self.ended.send(std::mem::take(&mut self.member));
-    }
-}
-
-/// Claims one workflow and runs its turn.
-pub(crate) async fn one(engine: &Engine, id: &WorkflowId) {
-    let told = match engine.claim(id, ClaimMode::Due).await {
-        Ok(told) => told,
-        Err(error) => {
-            Counters::add(&engine.counters().store_away, 1);
-            tracing::debug!(%id, %error, "a claim was not answered");
-            return;
-        }
-    };
-    engine.news().tell(
-        id.partition(engine.store().partitions()),
-        told.heads,
-        told.now,
-    );
-    match told.answer {
-        Taken::Holding(holding, runner) => match runner.run(*holding).await {
-            TurnEnd::Finished { .. } | TurnEnd::Parked { .. } => {}
-            TurnEnd::Fenced => tracing::debug!(%id, "somebody else took the workflow"),
-            TurnEnd::GivenBack { why } => tracing::debug!(%id, %why, "given back"),
-            TurnEnd::StoreAway { why } => {
-                tracing::warn!(%id, %why, "a turn was left to whoever comes after its lease");
-            }
-        },
-        Taken::Answer(Claimed::Parked { reason }) => {
-            Counters::add(&engine.counters().parked, 1);
-            tracing::error!(%id, %reason, "parked: it waits for a human");
-        }
-        Taken::Answer(Claimed::Delayed { .. }) => {
-            tracing::warn!(%id, "its holders keep vanishing; it was delayed");
-        }
-        Taken::Answer(_) => {}
-    }
-}
-
-impl From<StoreError> for TurnEnd {
-    fn from(error: StoreError) -> Self {
-        Self::StoreAway {
-            why: error.to_string(),
         }
     }
 }

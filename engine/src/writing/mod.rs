@@ -1,19 +1,19 @@
 //! Building commits, and sending them until they are answered.
 
+mod send;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+pub(crate) use self::send::{Patience, send};
 use crate::activities::SealError;
 use crate::advance::{Advanced, Base};
-use crate::counters::Counters;
-use crate::limits;
 use crate::load::{self, LoadError};
 use crate::machine::{Millis, SealedChange, Workflow};
 use crate::record::SealedBlobs;
-use crate::store::{Commit, Committed, OutboxEntry, SealedOp, StoreError};
+use crate::store::{Commit, OutboxEntry, SealedOp};
 use crate::time::rfc3339;
-use crate::trust::Trust;
 use crate::turn::{Env, Holding};
 
 /// Which of the two commits of a turn.
@@ -137,71 +137,6 @@ pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String)
         events_max: env.limits.events,
         durable: false,
     }
-}
-
-/// How long a commit is sent again that is not answered.
-#[derive(Clone, Copy)]
-pub(crate) enum Patience {
-    /// While this window is open.
-    Within(Trust),
-    /// Until it is answered, and confirmed, however long that takes: what it carries exists nowhere
-    /// else.
-    Endless,
-}
-
-/// Sends a commit until it is answered or patience ends. `v` is the count of transitions before it.
-pub(crate) async fn send<W: Workflow>(
-    env: &Env<W>,
-    commit: &Commit,
-    v: u64,
-    patience: Patience,
-) -> Result<Committed, StoreError> {
-    let mut pause = limits::COMMIT_RETRY_FIRST;
-    let mut replies_lost = false;
-    loop {
-        match (env.store.commit(commit).await, patience) {
-            (Ok(told), Patience::Endless) if unconfirmed(&told.answer) => {
-                tracing::warn!(id = %commit.id, "a commit is not confirmed yet; asking again");
-            }
-            (Ok(told), _) => {
-                let partition = commit.id.partition(env.store.partitions());
-                env.news.tell(partition, told.heads, told.now);
-                return Ok(match told.answer {
-                    // Nothing is left that could tell of it: an earlier try ended the workflow.
-                    Committed::Unknown if commit.finish && replies_lost => Committed::Written {
-                        v: v + 1,
-                        already: true,
-                        ours: false,
-                        confirmed: true,
-                    },
-                    answer => answer,
-                });
-            }
-            (Err(error @ StoreError::Refused { .. }), _) => return Err(error),
-            (Err(error), patience) => {
-                Counters::add(&env.counters.store_away, 1);
-                replies_lost = true;
-                if let Patience::Within(trust) = patience
-                    && trust.left() < pause
-                {
-                    return Err(error);
-                }
-                tracing::debug!(id = %commit.id, %error, "a commit is sent again");
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::COMMIT_RETRY_MAX);
-    }
-}
-
-fn unconfirmed(answer: &Committed) -> bool {
-    matches!(
-        answer,
-        Committed::Written {
-            confirmed: false,
-            ..
-        }
-    )
 }
 
 /// What the blobs are once a commit's changes have been written.

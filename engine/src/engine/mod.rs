@@ -1,0 +1,302 @@
+//! The handle of the engine: signals, reading, and the one path by which a caller gets work done.
+
+mod build;
+mod drive;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio_util::task::TaskTracker;
+
+pub use self::build::EngineBuilder;
+use self::build::Runner;
+use self::drive::Drive;
+pub use self::drive::Driven;
+use crate::caution::Caution;
+use crate::counters::Counters;
+use crate::id::WorkflowId;
+use crate::limits::{Limits, LimitsError};
+use crate::load;
+use crate::machine::Workflow;
+use crate::news::News;
+use crate::record::{Reading, Record};
+use crate::store::{
+    Claim, ClaimMode, Claimed, Creation, Signal, Signalled, Store, StoreError, Told,
+};
+use crate::trust::Trust;
+use crate::turn::Holding;
+use crate::writing::random_id;
+
+/// Workflows of all kinds over one store, in one process. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+/// A handle that does not keep an engine alive: for what the engine itself holds.
+#[derive(Clone)]
+pub struct WeakEngine(Weak<Inner>);
+
+impl WeakEngine {
+    /// The engine, while anybody else holds it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(Engine)
+    }
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    limits: Arc<Limits>,
+    owner: String,
+    counters: Arc<Counters>,
+    news: Arc<News>,
+    runners: BTreeMap<&'static str, Arc<dyn Runner>>,
+    caution: Caution,
+    turns: TaskTracker,
+    /// Callers in this process that drive the same workflow are one.
+    drives: Mutex<HashMap<WorkflowId, Drive>>,
+}
+
+/// How a signal is to be delivered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// End whatever lease there is, at once.
+    pub preemptive: bool,
+    /// Create the workflow if there is none.
+    pub create: bool,
+    /// End the lease that was taken with this claim id.
+    pub ends_claim: Option<String>,
+    /// Ask the servers to confirm that it is safe.
+    pub durable: bool,
+}
+
+impl Delivery {
+    /// Creates the workflow if there is none.
+    #[must_use]
+    pub fn creating() -> Self {
+        Self {
+            create: true,
+            ..Self::default()
+        }
+    }
+
+    /// Ends whatever lease there is, at once.
+    #[must_use]
+    pub fn preempting() -> Self {
+        Self {
+            preemptive: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// What [`Engine::claim`] led to.
+pub(crate) enum Taken {
+    Holding(Box<Holding>, Arc<dyn Runner>),
+    Answer(Claimed),
+}
+
+impl Engine {
+    /// Begins an engine over a store. `owner` names this process, for people.
+    ///
+    /// # Errors
+    /// Limits that contradict each other, all of them.
+    pub fn builder(
+        store: Arc<dyn Store>,
+        limits: Limits,
+        owner: impl Into<String>,
+    ) -> Result<EngineBuilder, Vec<LimitsError>> {
+        limits.check()?;
+        Ok(EngineBuilder::new(store, limits, owner.into()))
+    }
+
+    /// A handle for what the engine itself holds, its activities above all.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakEngine {
+        WeakEngine(Arc::downgrade(&self.0))
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// What this process has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.0.counters
+    }
+
+    /// The name of this process.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    /// Turns that run in this process, to be waited for at shutdown.
+    #[must_use]
+    pub fn turns(&self) -> &TaskTracker {
+        &self.0.turns
+    }
+
+    /// Queues a signal.
+    ///
+    /// # Errors
+    /// When the store does not answer, or refuses.
+    pub async fn signal<W: Workflow>(
+        &self,
+        id: &WorkflowId,
+        signal: &W::Signal,
+        delivery: Delivery,
+    ) -> Result<Signalled, StoreError> {
+        let refused = |why: String| StoreError::Refused {
+            doing: format!("signalling {id}"),
+            why,
+        };
+        let create = if delivery.create {
+            let (data, phase) = W::initial();
+            let (state, data) =
+                load::store::<W>(&data, &phase).map_err(|e| refused(e.to_string()))?;
+            Some(Creation {
+                state,
+                data,
+                schema: W::SCHEMA,
+            })
+        } else {
+            None
+        };
+        let payload = load::signal_payload::<W>(signal).map_err(|e| refused(e.to_string()))?;
+        self.0
+            .store
+            .signal(&Signal {
+                id: id.clone(),
+                payload,
+                preemptive: delivery.preemptive,
+                ends_claim: delivery.ends_claim,
+                create,
+                durable: delivery.durable,
+            })
+            .await
+    }
+
+    /// Reads the machine of a workflow, with what surrounds it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn read<W: Workflow>(
+        &self,
+        id: &WorkflowId,
+        with_sealed: bool,
+    ) -> Result<Option<View<W>>, StoreError> {
+        let Some(reading) = self.0.store.read(id, with_sealed).await? else {
+            return Ok(None);
+        };
+        Ok(Some(View {
+            machine: view::<W>(&reading.record),
+            reading,
+        }))
+    }
+
+    /// Claims a workflow. Trust counts from before the claim is sent.
+    pub(crate) async fn claim(
+        &self,
+        id: &WorkflowId,
+        mode: ClaimMode,
+    ) -> Result<Told<Taken>, StoreError> {
+        let Some(runner) = self.0.runners.get(id.kind()).cloned() else {
+            return Err(StoreError::Refused {
+                doing: format!("claiming {id}"),
+                why: format!("this process does not run the kind {}", id.kind()),
+            });
+        };
+        let limits = &self.0.limits;
+        let claim = Claim {
+            id: id.clone(),
+            claim: random_id(),
+            owner: self.0.owner.clone(),
+            lease: limits.lease,
+            mode,
+            spare_owned: self.0.caution.advised(),
+        };
+        let trust = Trust::start(limits.lease - limits.margin());
+        let told = self.0.store.claim(&claim).await?;
+        let answer = match told.answer {
+            Claimed::Claimed {
+                record,
+                sealed,
+                inbox,
+            } => {
+                if record.attempt > 1 {
+                    Counters::add(&self.0.counters.takeovers, 1);
+                }
+                let (id, claim, now) = (claim.id, claim.claim, told.now);
+                let holding = Holding {
+                    id,
+                    claim,
+                    record: *record,
+                    sealed,
+                    inbox,
+                    now,
+                    trust,
+                };
+                Taken::Holding(Box::new(holding), runner)
+            }
+            answer => Taken::Answer(answer),
+        };
+        Ok(Told {
+            answer,
+            now: told.now,
+            heads: told.heads,
+        })
+    }
+
+    /// Asks which run of the store answers; after a change nothing is taken over for a while.
+    pub(crate) async fn look_who_answers(&self) {
+        match self.0.store.run_id().await {
+            Ok(run) => self.0.caution.saw(run, self.0.limits.lease),
+            Err(error) => tracing::debug!(%error, "the store's run is not known"),
+        }
+    }
+
+    /// Whether what others own is left alone for now.
+    pub(crate) fn is_cautious(&self) -> bool {
+        self.0.caution.advised()
+    }
+
+    pub(crate) fn news(&self) -> &News {
+        &self.0.news
+    }
+
+    /// The kinds that this process runs.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.0.runners.keys().copied().collect()
+    }
+
+    /// Whether this process runs workflows of a kind.
+    pub(crate) fn runs(&self, kind: &str) -> bool {
+        self.0.runners.contains_key(kind)
+    }
+}
+
+/// A workflow as it was read: the machine, if it can be read, and the record.
+pub struct View<W: Workflow> {
+    /// Data and state; an explanation where they cannot be read.
+    pub machine: Result<(W, W::Phase), String>,
+    /// Everything that was read.
+    pub reading: Reading,
+}
+
+/// Reads the machine out of a record.
+///
+/// # Errors
+/// Why it cannot be read, without its text.
+pub fn view<W: Workflow>(record: &Record) -> Result<(W, W::Phase), String> {
+    load::machine::<W>(record).map_err(|e| e.to_string())
+}
