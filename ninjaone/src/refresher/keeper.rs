@@ -1,7 +1,7 @@
 //! The journal around a rotated pair: written between the reply and the commit, removed when the
 //! commit is safe, replayed when that is in doubt.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -137,16 +137,44 @@ impl Keeper {
         }
     }
 
-    /// Delivers every entry that no turn of this process is about to commit.
+    /// Delivers every entry that no turn of this process is about to commit: at the start, and where
+    /// the store may have lost what it had.
     pub async fn replay(&self, engine: &Engine) -> Replay {
-        let mut replay = Replay::default();
-        let Some(journal) = &self.journal else {
-            return replay;
+        self.deliver_all(engine, self.idle()).await
+    }
+
+    /// Delivers the entries that a turn has left behind: their pair is in no store.
+    pub async fn replay_left_over(&self, engine: &Engine) -> Replay {
+        self.deliver_all(engine, self.left_over()).await
+    }
+
+    /// Whether there are such entries.
+    #[must_use]
+    pub fn has_left_over(&self) -> bool {
+        !self.left_over().is_empty()
+    }
+
+    fn idle(&self) -> Vec<Entry> {
+        let mut entries = match &self.journal {
+            Some(journal) if !journal.is_empty() => journal.entries(),
+            _ => Vec::new(),
         };
-        for entry in journal.entries() {
-            if self.under_way.contains(entry.id) {
-                continue;
-            }
+        entries.retain(|entry| !self.under_way.contains(entry.id));
+        entries
+    }
+
+    fn left_over(&self) -> Vec<Entry> {
+        let mut entries = self.idle();
+        if !entries.is_empty() {
+            let aging: HashSet<_> = self.aging().iter().map(|(_, id)| *id).collect();
+            entries.retain(|entry| !aging.contains(&entry.id));
+        }
+        entries
+    }
+
+    async fn deliver_all(&self, engine: &Engine, entries: Vec<Entry>) -> Replay {
+        let mut replay = Replay::default();
+        for entry in entries {
             match self.deliver(engine, &entry).await {
                 Delivered::Safe => {
                     replay.delivered += 1;
@@ -158,15 +186,6 @@ impl Keeper {
             }
         }
         replay
-    }
-
-    /// Whether there are entries that no turn of this process is about to commit.
-    #[must_use]
-    pub fn has_left_over(&self) -> bool {
-        self.journal.as_ref().is_some_and(|journal| {
-            let left = |entry: &Entry| !self.under_way.contains(entry.id);
-            !journal.is_empty() && journal.entries().iter().any(left)
-        })
     }
 
     async fn deliver(&self, engine: &Engine, entry: &Entry) -> Delivered {
@@ -215,4 +234,62 @@ enum Delivered {
     NoWorkflow,
     Undecryptable,
     Unconfirmed,
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::journal::Limits;
+    use crate::provider::{Detail, TokenPath};
+    use crate::vault::{GrantId, Pair};
+
+    fn issued() -> Issued {
+        Issued {
+            grant: GrantId::random(),
+            base_generation: 3,
+            pair: Pair {
+                access_token: "A1".into(),
+                refresh_token: Some("R1".into()),
+            },
+            refresh_token: None,
+            obtained_at: 1,
+            expires_at: None,
+            expiry_assumed: false,
+            scopes: None,
+            bearer: true,
+            token_path: TokenPath::Ws,
+            warning: None,
+            salvaged: false,
+            detail: Detail::default(),
+            entry: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_turn_leaves_behind_is_told_from_what_is_carried_and_what_is_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = KeyRing::generate().unwrap();
+        let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
+        let journal = Journal::open(directory.path(), "worker", Limits::default()).unwrap();
+        let salt = Arc::new(FingerprintKey::random());
+        let keeper = Keeper::new(Arc::new(ring), salt, Some(journal));
+        let id = WorkflowId::new(crate::lifecycle::KIND, "acme/prod@user").unwrap();
+
+        let carried = keeper.put(&id, "claim", &issued()).await.unwrap();
+        assert!(!keeper.has_left_over(), "a turn carries it");
+        keeper.settled(carried.id(), false).await;
+        drop(carried);
+        assert!(!keeper.has_left_over(), "it is in the store, if on no disk");
+        assert_eq!(keeper.idle().len(), 1, "and kept for a while");
+
+        let carried = keeper.put(&id, "claim", &issued()).await.unwrap();
+        keeper.settled(carried.id(), true).await;
+        assert_eq!(keeper.idle().len(), 1, "on a disk: gone at once");
+
+        // Whatever ends a turn, its pair is not forgotten.
+        drop(keeper.put(&id, "claim", &issued()).await.unwrap());
+        assert!(keeper.has_left_over());
+    }
 }

@@ -222,19 +222,23 @@ impl App {
                     {
                         tracing::debug!(%error, "no orphans were looked for");
                     }
-                    // Also with the same run: a network cut may have left entries behind.
-                    if known.as_ref() != Some(&run) || keeper.has_left_over() {
-                        let replay = self.replay_journal().await;
-                        if replay != last {
-                            tracing::info!(?replay, "the journal was replayed");
-                            last = replay;
-                        }
-                        known = (replay.unconfirmed == 0).then_some(run);
+                    let replay = if known.as_ref() != Some(&run) {
+                        self.replay_journal().await
+                    } else if keeper.has_left_over() {
+                        // With the same run too: a network cut may have left entries behind.
+                        keeper.replay_left_over(&self.0.engine).await
+                    } else {
+                        Replay::default()
+                    };
+                    if replay != last {
+                        tracing::info!(?replay, "the journal was replayed");
+                        last = replay;
                     }
+                    known = (replay.unconfirmed == 0).then_some(run);
                 }
                 Err(error) => tracing::debug!(%error, "the store's run is not known"),
             }
-            self.0.refresher.keeper.sweep().await;
+            keeper.sweep().await;
             if !settings_told {
                 match self.tell_settings().await {
                     Ok(()) => settings_told = true,

@@ -43,7 +43,7 @@ async fn s12_what_is_sent_is_what_is_stored_and_what_comes_is_stored() {
     let token = life.token().await;
     assert!(life.api_takes(token.access_token.expose_secret()).await);
     assert_ne!(token.access_token.expose_secret(), life.grant.access_token);
-    assert_eq!(token.generation, 3);
+    assert_eq!(token.generation, 2);
     let refreshed: Vec<_> = events(&life.app)
         .await
         .into_iter()
@@ -83,10 +83,10 @@ async fn s13_no_new_refresh_token_is_no_rotation() {
             .map(|t| t.expose_secret().to_owned());
         assert_eq!(refresh, life.grant.refresh_token, "{kept:?}");
         let status = life.status().await;
-        assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 2));
+        assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 1));
         // It is not taken for a spent one.
         life.pass_the_refresh().await;
-        assert_eq!(life.status().await.generation, 3, "{kept:?}");
+        assert_eq!(life.status().await.generation, 2, "{kept:?}");
         let totals = life.bench.simulator.handle().totals();
         assert_eq!((totals.requests, totals.double_sends), (2, 0));
     }
@@ -117,7 +117,7 @@ async fn s14_whatever_expires_in_says_the_tokens_are_kept() {
         let left = (expires_at - life.bench.now().await).div_ceil(1_000);
         assert!(left.abs_diff(seconds) <= 1, "{raw:?}: {left}");
         assert_eq!(status.expiry_assumed, assumed, "{raw:?}");
-        assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 2));
+        assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 1));
         life.token().await;
         life.pass(std::time::Duration::from_secs(29)).await;
         assert_eq!(life.requests(), 1, "{raw:?}: none within the minimum delay");
@@ -153,7 +153,7 @@ async fn s15_odd_but_good_answers_are_stored() {
         life.script(fault);
         life.pass_the_refresh().await;
         let status = life.status().await;
-        assert_eq!((status.generation, status.warning), (2, None), "{what}");
+        assert_eq!((status.generation, status.warning), (1, None), "{what}");
         let token = life.token().await;
         assert!(life.api_takes(token.access_token.expose_secret()).await);
         let scopes = status.scopes.unwrap();
@@ -206,7 +206,7 @@ async fn s16_a_success_that_says_nothing_is_an_unknown_outcome() {
         let sent: Vec<_> = entries.iter().map(|e| e.presented_generation).collect();
         assert_eq!(sent, [Some(0), Some(0)], "{body:?}: one retry with R0");
         let status = life.status().await;
-        assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 2));
+        assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 1));
         assert_eq!(status.unknown_since, None, "a success clears it");
         assert_eq!(life.count("RECONNECT_REQUIRED").await, 0);
         let shown = format!("{status:?}{:?}", life.app.history(&life.target).await);
@@ -233,7 +233,7 @@ async fn s19_a_recovery_is_told_after_a_failure_that_was_told_and_only_then() {
     life.script(down(1));
     life.pass_the_refresh().await;
     life.pass(MINUTE).await;
-    assert_eq!(life.status().await.generation, 2);
+    assert_eq!(life.status().await.generation, 1);
     assert_eq!(
         life.count("REFRESH_FAILED").await + life.count("RECOVERED").await,
         0
@@ -242,7 +242,7 @@ async fn s19_a_recovery_is_told_after_a_failure_that_was_told_and_only_then() {
     life.pass_the_refresh().await;
     life.pass(MINUTE * 3).await;
     let status = life.status().await;
-    assert_eq!((status.generation, status.consecutive_failures), (3, 0));
+    assert_eq!((status.generation, status.consecutive_failures), (2, 0));
     assert_eq!(life.count("REFRESH_FAILED").await, 1);
     assert_eq!(life.count("RECOVERED").await, 1);
 }
