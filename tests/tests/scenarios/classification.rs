@@ -205,6 +205,28 @@ async fn s34_s35_a_host_that_throttles_is_left_alone_by_everybody() {
 }
 
 #[tokio::test]
+async fn s34_a_caller_in_another_process_does_not_shorten_a_pause() {
+    let life = Life::of(3600).await;
+    let other = life.bench.seed(2).remove(1);
+    let mut expiring = offer(&other);
+    expiring.expires_at = Some(life.bench.now().await + 10_000);
+    life.app
+        .adopt(expiring, AdoptOptions::default())
+        .await
+        .unwrap();
+    life.script(with_header(429, "retry-after", "120"));
+    life.app.refresh(&life.target).await.unwrap();
+    life.app.refresh(&target(&other)).await.unwrap();
+    life.bench.clock.as_ref().unwrap().advance(MINUTE);
+    // It has asked the provider nothing yet, so only the store can tell it of the pause.
+    let elsewhere = life.bench.app("api-1");
+    let answer = elsewhere.token(&target(&other), &TokenAsk::default()).await;
+    let later = answer.map(drop).unwrap_err().retry_after_s().unwrap();
+    assert!((50..=70).contains(&later), "{later}");
+    assert_eq!(life.requests(), 1);
+}
+
+#[tokio::test]
 async fn s36_an_outage_of_two_hours_is_waited_out() {
     let life = Life::of(3600).await;
     life.script(Fault::respond(503, "").always());
