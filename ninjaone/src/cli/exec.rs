@@ -13,7 +13,8 @@ use crate::integration::Target;
 ///
 /// The token is in no argument and in no file: NINJARMM_USER_ACCESS_TOKEN (or
 /// NINJARMM_CLIENT_ACCESS_TOKEN), its EXPIRES_IN and NINJARMM_BASE_URL are set for this command
-/// alone. Signals are passed on to it, and its exit code is ours.
+/// alone, and it gets none of the variables that begin with EVERGREEN_. Signals are passed on to it,
+/// and its exit code is ours.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  evergreen exec acme/prod -- python server.py")]
 pub(crate) struct Args {

@@ -54,7 +54,7 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args, api: &Api, ui: &mut Ui) -> Ended {
     ui.note(&format!("note: {TWO_OWNERS}"));
-    let rows = read(&args, ui)?;
+    let rows = read(&args, ui).await?;
     let progress = Progress::new(rows.len(), ui);
     let mut report = Report::default();
     let mut away = None;
@@ -84,7 +84,7 @@ pub(super) async fn run(args: Args, api: &Api, ui: &mut Ui) -> Ended {
     }
 }
 
-fn read(args: &Args, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
+async fn read(args: &Args, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
     let doing = "reading what is to be imported";
     if args.format != Format::TokensJson && (args.id.is_some() || args.instance_url.is_some()) {
         let why =
@@ -119,7 +119,9 @@ fn read(args: &Args, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
                 zone: Local,
                 dry_run: args.dry_run,
             };
-            let found = tokens_json::read(&args.path, &source, Utc::now()).map_err(failed)?;
+            let found = tokens_json::read(&args.path, &source, Utc::now())
+                .await
+                .map_err(failed)?;
             for note in &found.notes {
                 ui.note(&format!("note: {note}"));
             }

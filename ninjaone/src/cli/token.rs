@@ -66,6 +66,7 @@ pub(super) async fn run(args: Args, api: &Api, ui: &mut Ui) -> Ended {
     match args.output {
         Some(path) => {
             let written = tokens_json::write(&path, &handed, refresh, Utc::now(), &Local)
+                .await
                 .map_err(|e| Failure::of(Exit::Usage, "handing the token over", &e))?;
             if let Some(aside) = written.set_aside {
                 ui.note(&format!(

@@ -1,7 +1,7 @@
 //! One child process with a token in its environment: `evergreen exec ID -- CMD`.
 //!
-//! The token is in the environment of the child alone, never in an argument. The child has our
-//! standard streams, gets the signals that we get, and its end is our end.
+//! The token is in the environment of the child alone, never in an argument; Evergreen's own variables
+//! are not. The child has our standard streams, gets the signals that we get, and its end is our end.
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::env::{self, Names};
 use super::{Handed, RefreshToken};
+
+/// What the names of Evergreen's own variables begin with.
+const OWN: &str = "EVERGREEN_";
 
 /// Why there was no child.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +102,9 @@ fn start(command: &[OsString], handed: &Handed, refresh: RefreshToken) -> Result
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit());
-    // An inherited refresh token is another pair's: beside our access token it would be spent.
-    child.env_remove(Names::of(handed.grant).refresh_token);
+    let names = Names::of(handed.grant);
+    child.env_clear();
+    child.envs(passed_on(std::env::vars_os(), names));
     for variable in env::variables(handed, refresh).map_err(Error::Environment)? {
         child.env(variable.name, variable.value.expose_secret());
     }
@@ -111,6 +115,21 @@ fn start(command: &[OsString], handed: &Handed, refresh: RefreshToken) -> Result
             _ => Error::NotStarted { program, source },
         }
     })
+}
+
+/// What the child inherits of our environment.
+///
+/// Nothing of Evergreen's own: with our API key it could take every other token, with our seal keys
+/// open what is stored. And no refresh token: it would be another pair's, and spent beside our
+/// access token.
+fn passed_on(
+    ours: impl IntoIterator<Item = (OsString, OsString)>,
+    names: Names,
+) -> impl Iterator<Item = (OsString, OsString)> {
+    let withheld = move |name: &OsString| {
+        name.as_encoded_bytes().starts_with(OWN.as_bytes()) || *name == *names.refresh_token
+    };
+    ours.into_iter().filter(move |(name, _)| !withheld(name))
 }
 
 /// The signals that are the child's business.

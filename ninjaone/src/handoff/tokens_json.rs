@@ -102,19 +102,34 @@ pub fn text<Z: TimeZone>(
 ///
 /// # Errors
 /// As [`Error`] says; the file is then as it was, or set aside.
-pub fn write<Z: TimeZone>(
+pub async fn write<Z: TimeZone>(
     path: &Path,
     handed: &Handed,
     refresh: RefreshToken,
     now: DateTime<Utc>,
     zone: &Z,
 ) -> Result<Written, Error> {
+    let kept = kept(path, handed.grant, zone).await?;
+    let text = render(handed, refresh, &kept.other, now, zone).map_err(Error::Format)?;
+    let owned = path.to_owned();
+    // Makes the file durable, which takes as long as the disk takes.
+    tokio::task::spawn_blocking(move || replace(&owned, &text, kept.damaged, now))
+        .await
+        .unwrap_or_else(|e| {
+            Err(Error::Write {
+                path: path.to_owned(),
+                source: io::Error::other(e),
+            })
+        })
+}
+
+/// Puts a file with this text in place of the one that is there, which is set aside if it is
+/// damaged.
+fn replace(path: &Path, text: &str, damaged: bool, now: DateTime<Utc>) -> Result<Written, Error> {
     let failed = |source| Error::Write {
         path: path.to_owned(),
         source,
     };
-    let kept = kept(path, handed.grant, zone)?;
-    let text = render(handed, refresh, &kept.other, now, zone).map_err(Error::Format)?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -127,7 +142,7 @@ pub fn write<Z: TimeZone>(
         .map_err(failed)?;
     fresh.write_all(text.as_bytes()).map_err(failed)?;
     fresh.as_file().sync_all().map_err(failed)?;
-    let set_aside = if kept.damaged {
+    let set_aside = if damaged {
         let aside = aside::link(path, now).map_err(|source| Error::Aside {
             path: path.to_owned(),
             source,
@@ -144,13 +159,13 @@ pub fn write<Z: TimeZone>(
     Ok(Written { set_aside })
 }
 
-/// What the file now holds for a grant. Blocks a moment if it does not parse: the consumer writes
-/// in place, so that may be half of a save, and it is read again.
+/// What the file now holds for a grant. Waits a moment if it does not parse: the consumer writes in
+/// place, so that may be half of a save, and it is read again.
 ///
 /// # Errors
 /// When it is there but is no file that could be replaced.
-pub fn look(path: &Path, grant: GrantKind) -> Result<OnDisk, Error> {
-    let Some(loaded) = load(path)? else {
+pub async fn look(path: &Path, grant: GrantKind) -> Result<OnDisk, Error> {
+    let Some(loaded) = load(path).await? else {
         return Ok(OnDisk::NoFile);
     };
     let slot = loaded
@@ -163,8 +178,8 @@ pub fn look(path: &Path, grant: GrantKind) -> Result<OnDisk, Error> {
 }
 
 /// The other slot of the existing file, and whether anything in the file does not parse.
-fn kept<Z: TimeZone>(path: &Path, grant: GrantKind, zone: &Z) -> Result<Kept, Error> {
-    Ok(match load(path)? {
+async fn kept<Z: TimeZone>(path: &Path, grant: GrantKind, zone: &Z) -> Result<Kept, Error> {
+    Ok(match load(path).await? {
         None => Kept {
             other: Slot::empty(),
             damaged: false,
@@ -179,8 +194,8 @@ fn kept<Z: TimeZone>(path: &Path, grant: GrantKind, zone: &Z) -> Result<Kept, Er
 
 type Loaded = Result<serde_json::Map<String, serde_json::Value>, ()>;
 
-fn load(path: &Path) -> Result<Option<Loaded>, Error> {
-    match import::load(path, Links::Refuse) {
+async fn load(path: &Path) -> Result<Option<Loaded>, Error> {
+    match import::load(path, Links::Refuse).await {
         Ok(loaded) => Ok(Some(loaded.map_err(drop))),
         Err(Problem::Missing) => Ok(None),
         Err(problem) => Err(Error::Unusable {

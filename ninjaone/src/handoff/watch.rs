@@ -12,8 +12,7 @@ mod pace;
 mod tests;
 
 use std::future::Future;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{TimeZone, Utc};
 use tokio::time::Instant;
@@ -113,7 +112,7 @@ where
     let mut failures = 0;
     loop {
         let disturbed = match &last {
-            Some(mark) => mark.is_disturbed(&look(&target.path, mark.grant).await?),
+            Some(mark) => mark.is_disturbed(&look(target, mark.grant).await?),
             None => true,
         };
         let now = Instant::now();
@@ -153,7 +152,7 @@ async fn settle<Z: TimeZone + Send + 'static>(
     last: &mut Option<Mark>,
     handed: Handed,
 ) -> Result<Option<Event>, Error> {
-    let disk = look(&target.path, handed.grant).await?;
+    let disk = look(target, handed.grant).await?;
     let Some(why) = decide(last.as_ref(), &disk, &handed) else {
         return Ok(None);
     };
@@ -162,13 +161,9 @@ async fn settle<Z: TimeZone + Send + 'static>(
         path,
         refresh,
         zone,
-    } = target.clone();
-    let lost = path.clone();
-    // Makes the file durable, which takes as long as the disk takes.
-    let done = tokio::task::spawn_blocking(move || {
-        tokens_json::write(&path, &handed, refresh, Utc::now(), &zone)
-    });
-    match done.await.unwrap_or_else(|e| Err(broken(&lost, e))) {
+    } = target;
+    let done = tokens_json::write(path, &handed, *refresh, Utc::now(), zone);
+    match done.await {
         Ok(written) => {
             *last = Some(mark);
             Ok(Some(Event::Rewritten {
@@ -181,17 +176,7 @@ async fn settle<Z: TimeZone + Send + 'static>(
     }
 }
 
-async fn look(path: &Path, grant: GrantKind) -> Result<OnDisk, Error> {
-    let owned = path.to_owned();
-    tokio::task::spawn_blocking(move || tokens_json::look(&owned, grant))
-        .await
-        .unwrap_or_else(|e| Err(broken(path, e)))
-        .map_err(Error::File)
-}
-
-fn broken(path: &Path, e: tokio::task::JoinError) -> tokens_json::Error {
-    tokens_json::Error::Write {
-        path: path.to_owned(),
-        source: io::Error::other(e),
-    }
+async fn look<Z>(target: &Target<Z>, grant: GrantKind) -> Result<OnDisk, Error> {
+    let looked = tokens_json::look(&target.path, grant).await;
+    looked.map_err(Error::File)
 }

@@ -6,7 +6,6 @@
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeZone, Utc};
@@ -19,8 +18,8 @@ use super::when::{self, Seconds};
 use super::{Error, LEGACY_TOKEN_PATH, MAX_BYTES, aside};
 use crate::integration::{GrantKind, GrantRef, IntegrationId};
 
-/// Its owner writes in place, so a file that does not parse may be half of a save. It is judged
-/// only after it was read again this much later.
+/// Its owner writes in place, so a file that does not parse may be half of a save, and nothing says
+/// when the save ends. It is judged only after it was read again this much later.
 pub(crate) const SETTLE: Duration = Duration::from_millis(100);
 
 /// What the file does not say itself.
@@ -51,14 +50,14 @@ pub struct Found {
 ///
 /// # Errors
 /// When the file is not there, is not a plain file, is too large, or could not be moved aside.
-pub fn read<Z: TimeZone>(
+pub async fn read<Z: TimeZone>(
     path: &Path,
     source: &Source<Z>,
     now: DateTime<Utc>,
 ) -> Result<Found, Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name: String = name.escape_debug().collect();
-    let map = match load(path, Links::Follow) {
+    let map = match load(path, Links::Follow).await {
         Ok(Ok(map)) => map,
         Ok(Err(fault)) => {
             let moved_aside = if source.dry_run {
@@ -103,7 +102,7 @@ pub fn read<Z: TimeZone>(
 }
 
 /// The file as an object, or what is wrong with its text.
-pub(crate) fn load(
+pub(crate) async fn load(
     path: &Path,
     links: Links,
 ) -> Result<Result<Map<String, Value>, Fault>, Problem> {
@@ -111,7 +110,7 @@ pub(crate) fn load(
     match once()? {
         Ok(map) => Ok(Ok(map)),
         Err(_) => {
-            thread::sleep(SETTLE);
+            tokio::time::sleep(SETTLE).await;
             once()
         }
     }

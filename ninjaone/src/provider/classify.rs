@@ -313,5 +313,4 @@ fn redirect_target(head: &Head) -> String {
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

@@ -250,5 +250,4 @@ impl Began {
 }
 
 #[cfg(test)]
-#[path = "endpoint_tests.rs"]
 mod tests;

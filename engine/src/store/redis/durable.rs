@@ -179,6 +179,8 @@ impl Wait {
 struct Line {
     connection: MultiplexedConnection,
     wait: Wait,
+    /// Whether a confirmed write is on a disk.
+    disk: bool,
     terms: Terms,
 }
 
@@ -202,7 +204,7 @@ async fn run(
         };
         match ready {
             Ok(mut ready) => {
-                disks.store(matches!(ready.wait, Wait::Files(_)), Ordering::Relaxed);
+                disks.store(ready.disk, Ordering::Relaxed);
                 if ready.serve(wanted).await {
                     line = Some(ready);
                 }
@@ -217,10 +219,24 @@ impl Line {
         let mut connection = connector.alone("durable").await?;
         let info = Info::ask(&mut connection).await?;
         let wait = Wait::of(&info, terms.replicas);
-        tracing::debug!(?wait, "a new connection for durable commits");
+        let disk = match wait {
+            Wait::Files(_) => true,
+            Wait::Replicas(_) => false,
+            // A server that syncs before every reply has confirmed with the reply itself. One that
+            // does not tell its settings may do so or not.
+            Wait::Nothing if !info.is("aof_enabled", "1") => false,
+            Wait::Nothing => cmd("CONFIG")
+                .arg("GET")
+                .arg("appendfsync")
+                .query_async::<Vec<String>>(&mut connection)
+                .await
+                .is_ok_and(|told| told.get(1).is_some_and(|value| value == "always")),
+        };
+        tracing::debug!(?wait, disk, "a new connection for durable commits");
         Ok(Self {
             connection,
             wait,
+            disk,
             terms,
         })
     }

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+
+use tokio::net::unix::pipe;
 
 use super::super::sample;
 use super::*;
@@ -49,6 +50,26 @@ async fn the_child_finds_the_token_in_its_environment_and_nowhere_else() {
     assert_eq!(fs::read_to_string(&out).unwrap(), "CANARY-refresh");
 }
 
+/// What the child needs to know is the token. Our key to the API would let it take all the others,
+/// and a child that is Evergreen itself would act where we are.
+#[tokio::test]
+async fn of_our_own_variables_the_child_gets_none() {
+    let inherited = [
+        ("EVERGREEN_API_KEY", "CANARY"),
+        ("EVERGREEN_SEAL_KEYS", "CANARY"),
+        ("EVERGREEN_SEAL_KEYS_FILE", "/etc/keys"),
+        ("EVERGREEN_URL", "http://127.0.0.1:8080"),
+        ("EVERGREEN_", "odd"),
+        ("NINJARMM_USER_REFRESH_TOKEN", "CANARY of another pair"),
+        ("EVERGREENS", "trees"),
+        ("PATH", "/bin:/usr/bin"),
+    ];
+    let inherited = inherited.map(|(name, value)| (name.into(), value.into()));
+    let kept = passed_on(inherited, Names::of(GrantKind::User));
+    let names: Vec<_> = kept.map(|(name, _)| name).collect();
+    assert_eq!(names, ["EVERGREENS", "PATH"]);
+}
+
 #[tokio::test]
 async fn the_exit_code_is_passed_on() {
     for code in [0, 1, 4, 42, 255] {
@@ -85,19 +106,18 @@ async fn signals_reach_the_child_and_its_answer_counts() {
     for (signal, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT")] {
         let dir = tempfile::tempdir().unwrap();
         let ready = dir.path().join("ready");
+        let made = std::process::Command::new("mkfifo").arg(&ready).status();
+        assert!(made.unwrap().success());
+        let told = pipe::OpenOptions::new().open_receiver(&ready).unwrap();
         // The loop waits for the signal; its bound ends a child whose test is gone.
         let text = format!(
-            "trap 'exit 33' {name}; : > \"$1\"; \
+            "trap 'exit 33' {name}; echo > \"$1\"; \
              n=0; while [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done; exit 1"
         );
-        let sent = stream::once({
-            let ready = ready.clone();
-            async move {
-                while !ready.exists() {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                signal
-            }
+        // Sent when the child says that it would catch it.
+        let sent = stream::once(async move {
+            told.readable().await.unwrap();
+            signal
         });
         let handed = sample(GrantKind::User);
         let command = script(&text, &ready);

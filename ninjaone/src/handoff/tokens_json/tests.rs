@@ -1,5 +1,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::FixedOffset;
@@ -17,9 +18,11 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_759_591_800, 123_456_789).unwrap()
 }
 
-fn put(path: &Path, grant: GrantKind) -> Written {
+async fn put(path: &Path, grant: GrantKind) -> Written {
     let handed = sample(grant);
-    write(path, &handed, RefreshToken::Withheld, now(), &east()).unwrap()
+    write(path, &handed, RefreshToken::Withheld, now(), &east())
+        .await
+        .unwrap()
 }
 
 const USER_ALONE: &str = r#"{
@@ -41,11 +44,14 @@ const USER_ALONE: &str = r#"{
   }
 }"#;
 
-#[test]
-fn the_file_is_exact_to_the_byte() {
+#[tokio::test(start_paused = true)]
+async fn the_file_is_exact_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
-    assert_eq!(put(&path, GrantKind::User), Written { set_aside: None });
+    assert_eq!(
+        put(&path, GrantKind::User).await,
+        Written { set_aside: None }
+    );
     assert_eq!(fs::read_to_string(&path).unwrap(), USER_ALONE);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -102,15 +108,15 @@ fn the_refresh_token_goes_along_only_when_asked() {
     assert_eq!(give(&handed), serde_json::Value::Null);
 }
 
-#[test]
-fn the_other_slot_survives() {
+#[tokio::test(start_paused = true)]
+async fn the_other_slot_survives() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
-    put(&path, GrantKind::User);
-    put(&path, GrantKind::Client);
+    put(&path, GrantKind::User).await;
+    put(&path, GrantKind::Client).await;
     let both = fs::read_to_string(&path).unwrap();
     assert_eq!(both.matches("CANARY-access").count(), 2);
-    put(&path, GrantKind::User);
+    put(&path, GrantKind::User).await;
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         both,
@@ -122,7 +128,7 @@ fn the_other_slot_survives() {
         "expires_at": "2025-10-04T15:30:00.123", "scope": "s", "token_type": "bearer",
         "valid": true, "extra": []}}"#;
     fs::write(&path, own).unwrap();
-    assert_eq!(put(&path, GrantKind::User).set_aside, None);
+    assert_eq!(put(&path, GrantKind::User).await.set_aside, None);
     let text = fs::read_to_string(&path).unwrap();
     let kept = r#"  "client": {
     "access_token": "own",
@@ -136,8 +142,8 @@ fn the_other_slot_survives() {
     assert!(!text.contains("version") && !text.contains("extra"));
 }
 
-#[test]
-fn what_would_stop_the_consumer_in_the_other_slot_is_mended() {
+#[tokio::test(start_paused = true)]
+async fn what_would_stop_the_consumer_in_the_other_slot_is_mended() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
     for (slot, expires_at, valid) in [
@@ -163,18 +169,18 @@ fn what_would_stop_the_consumer_in_the_other_slot_is_mended() {
         ),
     ] {
         fs::write(&path, format!(r#"{{"client": {slot}}}"#)).unwrap();
-        assert_eq!(put(&path, GrantKind::User).set_aside, None, "{slot}");
+        assert_eq!(put(&path, GrantKind::User).await.set_aside, None, "{slot}");
         let value: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["client"]["expires_at"], expires_at);
         assert_eq!(value["client"]["valid"], valid);
     }
     fs::write(&path, r#"{"client": null, "user": null}"#).unwrap();
-    put(&path, GrantKind::User);
+    put(&path, GrantKind::User).await;
     assert_eq!(fs::read_to_string(&path).unwrap(), USER_ALONE);
 }
 
-#[test]
-fn what_does_not_parse_is_set_aside_byte_for_byte() {
+#[tokio::test(start_paused = true)]
+async fn what_does_not_parse_is_set_aside_byte_for_byte() {
     for text in [
         "",
         "{\"user\": {\"access_token\": \"CANARY",
@@ -188,7 +194,7 @@ fn what_does_not_parse_is_set_aside_byte_for_byte() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokens.json");
         fs::write(&path, text).unwrap();
-        let aside = put(&path, GrantKind::User).set_aside.unwrap();
+        let aside = put(&path, GrantKind::User).await.set_aside.unwrap();
         assert_eq!(
             aside,
             dir.path().join("tokens.json.unreadable-20251004T153000Z")
@@ -199,17 +205,17 @@ fn what_does_not_parse_is_set_aside_byte_for_byte() {
     }
 }
 
-#[test]
-fn our_own_slot_damaged_costs_the_other_nothing() {
+#[tokio::test(start_paused = true)]
+async fn our_own_slot_damaged_costs_the_other_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
     fs::write(&path, r#"{"client": {"access_token": "own"}, "user": 5}"#).unwrap();
-    assert!(put(&path, GrantKind::User).set_aside.is_some());
+    assert!(put(&path, GrantKind::User).await.set_aside.is_some());
     assert!(fs::read_to_string(&path).unwrap().contains("\"own\""));
 }
 
-#[test]
-fn a_link_is_not_followed_and_a_directory_not_replaced() {
+#[tokio::test(start_paused = true)]
+async fn a_link_is_not_followed_and_a_directory_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let elsewhere = dir.path().join("elsewhere");
     fs::write(&elsewhere, "precious").unwrap();
@@ -224,7 +230,9 @@ fn a_link_is_not_followed_and_a_directory_not_replaced() {
         (&folder, "is not a regular file"),
     ] {
         let handed = sample(GrantKind::User);
-        let error = write(path, &handed, RefreshToken::Included, now(), &east()).unwrap_err();
+        let error = write(path, &handed, RefreshToken::Included, now(), &east())
+            .await
+            .unwrap_err();
         assert!(error.to_string().ends_with(reason), "{error}");
         assert!(!format!("{error:?} {error}").contains("CANARY"));
     }
@@ -234,24 +242,27 @@ fn a_link_is_not_followed_and_a_directory_not_replaced() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "no leftovers");
 }
 
-#[test]
-fn a_directory_that_is_missing_is_an_error_that_names_the_file() {
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_is_missing_is_an_error_that_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gone/tokens.json");
     let handed = sample(GrantKind::User);
-    let error = write(&path, &handed, RefreshToken::Withheld, now(), &east()).unwrap_err();
+    let error = write(&path, &handed, RefreshToken::Withheld, now(), &east())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Write { .. }));
 }
 
-#[test]
-fn a_reader_in_a_tight_loop_never_sees_a_partial_file() {
+#[tokio::test(start_paused = true)]
+async fn a_reader_in_a_tight_loop_never_sees_a_partial_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
     // Also the step from a file that does not parse must not pass through "no file".
     fs::write(&path, "old and broken").unwrap();
-    let done = AtomicBool::new(false);
-    let reads = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = std::thread::spawn({
+        let (path, done) = (path.clone(), Arc::clone(&done));
+        move || {
             let mut reads = 0;
             // Bounded by the writer, and by itself should the writer be gone.
             while (!done.load(Ordering::Relaxed) || reads < 10) && reads < 10_000_000 {
@@ -266,30 +277,32 @@ fn a_reader_in_a_tight_loop_never_sees_a_partial_file() {
                 reads += 1;
             }
             reads
-        });
-        for n in 0..50 {
-            let mut handed = sample(GrantKind::User);
-            // Longer and shorter in turn, as a write in place would leave a rest behind.
-            handed.access_token = "x".repeat(1 + (n % 2) * 20_000).into();
-            write(&path, &handed, RefreshToken::Withheld, now(), &east()).unwrap();
         }
-        done.store(true, Ordering::Relaxed);
-        reader.join().unwrap()
     });
+    for n in 0..50 {
+        let mut handed = sample(GrantKind::User);
+        // Longer and shorter in turn, as a write in place would leave a rest behind.
+        handed.access_token = "x".repeat(1 + (n % 2) * 20_000).into();
+        write(&path, &handed, RefreshToken::Withheld, now(), &east())
+            .await
+            .unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    let reads = reader.join().unwrap();
     assert!(reads >= 10);
 }
 
-#[test]
-fn what_the_file_holds_is_told_without_showing_it() {
+#[tokio::test(start_paused = true)]
+async fn what_the_file_holds_is_told_without_showing_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
-    let user = || look(&path, GrantKind::User).unwrap();
-    assert!(matches!(user(), OnDisk::NoFile));
-    put(&path, GrantKind::User);
+    let user = async || look(&path, GrantKind::User).await.unwrap();
+    assert!(matches!(user().await, OnDisk::NoFile));
+    put(&path, GrantKind::User).await;
     let OnDisk::Slot {
         access_token,
         valid,
-    } = user()
+    } = user().await
     else {
         panic!("there is a slot")
     };
@@ -297,26 +310,28 @@ fn what_the_file_holds_is_told_without_showing_it() {
         (access_token.expose_secret(), valid),
         ("CANARY-access", true)
     );
-    assert!(!format!("{:?}", user()).contains("CANARY"));
-    let client = look(&path, GrantKind::Client).unwrap();
+    assert!(!format!("{:?}", user().await).contains("CANARY"));
+    let client = look(&path, GrantKind::Client).await.unwrap();
     assert!(matches!(client, OnDisk::Slot { valid: false, .. }));
     fs::write(&path, "{").unwrap();
-    assert!(matches!(user(), OnDisk::Damaged));
+    assert!(matches!(user().await, OnDisk::Damaged));
 }
 
-#[test]
-fn import_reads_back_what_was_written() {
+#[tokio::test(start_paused = true)]
+async fn import_reads_back_what_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
     let handed = sample(GrantKind::User);
-    write(&path, &handed, RefreshToken::Included, now(), &east()).unwrap();
+    write(&path, &handed, RefreshToken::Included, now(), &east())
+        .await
+        .unwrap();
     let source = import::Source {
         id: "acme/prod".parse().unwrap(),
         instance_url: None,
         zone: east(),
         dry_run: false,
     };
-    let found = import::read(&path, &source, now()).unwrap();
+    let found = import::read(&path, &source, now()).await.unwrap();
     let row = found.rows[0].as_ref().unwrap();
     assert_eq!(row.grant.kind(), GrantKind::User);
     assert_eq!(

@@ -27,17 +27,17 @@ fn file(text: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-fn read_text(text: &str) -> Found {
+async fn read_text(text: &str) -> Found {
     let (_dir, path) = file(text);
-    read(&path, &source(), now()).unwrap()
+    read(&path, &source(), now()).await.unwrap()
 }
 
-fn user(slot: &str) -> Found {
-    read_text(&format!(r#"{{"client": null, "user": {slot}}}"#))
+async fn user(slot: &str) -> Found {
+    read_text(&format!(r#"{{"client": null, "user": {slot}}}"#)).await
 }
 
-#[test]
-fn both_slots_become_grants_of_the_one_integration() {
+#[tokio::test(start_paused = true)]
+async fn both_slots_become_grants_of_the_one_integration() {
     let mut found = read_text(
         r#"{
           "client": {"access_token": "C0", "refresh_token": "spare", "expires_at": null,
@@ -47,7 +47,8 @@ fn both_slots_become_grants_of_the_one_integration() {
                    "scope": "monitoring management", "token_type": "Bearer", "valid": true},
           "version": 3
         }"#,
-    );
+    )
+    .await;
     assert_eq!(found.rows.len(), 2);
     let user = found.rows.remove(1).unwrap();
     let client = found.rows.remove(0).unwrap();
@@ -67,8 +68,8 @@ fn both_slots_become_grants_of_the_one_integration() {
     assert!(user.warnings.is_empty(), "{:?}", user.warnings);
 }
 
-#[test]
-fn naive_zoned_and_missing_times() {
+#[tokio::test(start_paused = true)]
+async fn naive_zoned_and_missing_times() {
     let known = ExpiresAt::Known(1_759_591_800_000);
     for (text, at, warnings) in [
         ("\"2025-10-04T17:30:00\"", known, 0),
@@ -81,7 +82,7 @@ fn naive_zoned_and_missing_times() {
         ("\"tomorrow\"", ExpiresAt::Unknown, 1),
     ] {
         let slot = format!(r#"{{"access_token":"U0","refresh_token":"R0","expires_at":{text}}}"#);
-        let row = user(&slot).rows.remove(0).unwrap();
+        let row = user(&slot).await.rows.remove(0).unwrap();
         assert_eq!(
             (row.expires_at, row.warnings.len()),
             (at, warnings),
@@ -90,14 +91,14 @@ fn naive_zoned_and_missing_times() {
     }
 }
 
-#[test]
-fn missing_members_and_slots_are_tolerated() {
-    let found = user(r#"{"access_token":"U0"}"#);
+#[tokio::test(start_paused = true)]
+async fn missing_members_and_slots_are_tolerated() {
+    let found = user(r#"{"access_token":"U0"}"#).await;
     let row = found.rows[0].as_ref().unwrap();
     assert_eq!(row.expires_at, ExpiresAt::Unknown);
     assert_eq!(row.warnings.len(), 1, "an access token nothing can follow");
     for text in ["{}", r#"{"user": null}"#, r#"{"user": {}, "other": [1]}"#] {
-        let found = read_text(text);
+        let found = read_text(text).await;
         assert!(
             found.rows.is_empty() && found.moved_aside.is_none(),
             "{text}"
@@ -106,21 +107,21 @@ fn missing_members_and_slots_are_tolerated() {
     }
 }
 
-#[test]
-fn an_invalid_slot_is_no_token() {
+#[tokio::test(start_paused = true)]
+async fn an_invalid_slot_is_no_token() {
     for slot in [
         r#"{"access_token":"CANARY","refresh_token":"CANARY","valid":false}"#,
         r#"{"access_token":"","refresh_token":"CANARY","valid":true}"#,
         r#"{"access_token":null,"refresh_token":null,"valid":false}"#,
     ] {
-        let found = user(slot);
+        let found = user(slot).await;
         assert!(found.rows.is_empty(), "{slot}");
         assert!(!format!("{found:?}").contains("CANARY"));
     }
 }
 
-#[test]
-fn a_bad_slot_leaves_the_other_alone_and_is_named() {
+#[tokio::test(start_paused = true)]
+async fn a_bad_slot_leaves_the_other_alone_and_is_named() {
     for (slot, field) in [
         (r#""CANARY""#, "slot"),
         (r#"{"access_token": 5}"#, "access_token"),
@@ -130,7 +131,7 @@ fn a_bad_slot_leaves_the_other_alone_and_is_named() {
     ] {
         let text = format!(r#"{{"user": {slot}, "client": {{"access_token": "C0"}}}}"#);
         let (_dir, path) = file(&text);
-        let found = read(&path, &source(), now()).unwrap();
+        let found = read(&path, &source(), now()).await.unwrap();
         assert!(found.rows[0].is_ok());
         assert_eq!(found.rows[1].as_ref().unwrap_err().field, field, "{slot}");
         assert!(!format!("{found:?}").contains("CANARY"), "{slot}");
@@ -138,8 +139,8 @@ fn a_bad_slot_leaves_the_other_alone_and_is_named() {
     }
 }
 
-#[test]
-fn a_file_that_does_not_parse_is_moved_aside_and_kept_byte_for_byte() {
+#[tokio::test(start_paused = true)]
+async fn a_file_that_does_not_parse_is_moved_aside_and_kept_byte_for_byte() {
     for text in [
         b"{\"user\": {\"access_token\": \"CANARY".as_slice(),
         b"",
@@ -147,7 +148,7 @@ fn a_file_that_does_not_parse_is_moved_aside_and_kept_byte_for_byte() {
         b"\xff\xfe",
     ] {
         let (dir, path) = file(text);
-        let found = read(&path, &source(), now()).unwrap();
+        let found = read(&path, &source(), now()).await.unwrap();
         let row = found.rows[0].as_ref().unwrap_err();
         assert_eq!((row.field, found.rows.len()), ("file", 1));
         assert!(!format!("{found:?} {row}").contains("CANARY"));
@@ -161,28 +162,43 @@ fn a_file_that_does_not_parse_is_moved_aside_and_kept_byte_for_byte() {
     }
 }
 
-#[test]
-fn a_dry_run_moves_nothing() {
+/// Its owner writes in place: what does not parse now may be whole a moment later.
+#[tokio::test(start_paused = true)]
+async fn half_of_a_save_is_read_again() {
+    let whole = r#"{"user": {"access_token": "U0", "refresh_token": "R0"}}"#;
+    let (_dir, path) = file(&whole[..20]);
+    let source = source();
+    let (found, ()) = tokio::join!(read(&path, &source, now()), async {
+        fs::write(&path, whole).unwrap();
+    });
+    let found = found.unwrap();
+    assert!(found.moved_aside.is_none());
+    let row = found.rows[0].as_ref().unwrap();
+    assert_eq!(row.access_token.as_ref().unwrap().expose_secret(), "U0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_moves_nothing() {
     let (dir, path) = file("not JSON");
     let source = Source {
         dry_run: true,
         ..source()
     };
-    let found = read(&path, &source, now()).unwrap();
+    let found = read(&path, &source, now()).await.unwrap();
     assert!(found.rows[0].is_err() && found.moved_aside.is_none());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
-#[test]
-fn what_is_no_plain_small_file_is_an_error_and_stays() {
+#[tokio::test(start_paused = true)]
+async fn what_is_no_plain_small_file_is_an_error_and_stays() {
     let (dir, path) = file(" ".repeat(MAX_BYTES + 1));
     assert!(matches!(
-        read(&path, &source(), now()),
+        read(&path, &source(), now()).await,
         Err(Error::Unusable { .. })
     ));
     assert!(path.exists());
     for path in [dir.path().to_owned(), dir.path().join("gone")] {
-        let error = read(&path, &source(), now()).unwrap_err();
+        let error = read(&path, &source(), now()).await.unwrap_err();
         assert!(matches!(error, Error::Unusable { .. }));
     }
 }

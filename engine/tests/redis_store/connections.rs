@@ -1,0 +1,151 @@
+//! Connections that end, replies that do not come, a server that is not the one of before.
+
+use std::time::{Duration, Instant};
+
+use evergreen_engine::store::redis::{RedisOptions, RedisStore};
+use evergreen_engine::store::{Commit, Committed, Store, StoreError};
+
+use super::steps::{QUICK, SAFE, commit, creating, hold, id, queued};
+use super::support::Server;
+
+#[tokio::test]
+async fn a_flushed_script_cache_is_filled_again() {
+    let server = Server::any();
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    let mut flush = redis::cmd("SCRIPT");
+    flush.arg("FLUSH");
+    let mut raw = server.raw().await;
+    for round in 0..2 {
+        let name = format!("w{round}");
+        flush.exec_async(&mut raw).await.unwrap();
+        assert_eq!(
+            store.signal(&creating(&name, false)).await.unwrap(),
+            queued(true)
+        );
+        let record = hold(&store, &name).await;
+        flush.exec_async(&mut raw).await.unwrap();
+        let last = commit(&name, &record);
+        let told = store.commit(&last).await.unwrap();
+        assert!(matches!(
+            told.answer,
+            Committed::Written {
+                v: 1,
+                already: false,
+                ..
+            }
+        ));
+        flush.exec_async(&mut raw).await.unwrap();
+        assert!(store.read(&id(&name), true).await.unwrap().is_some());
+    }
+}
+
+/// A stopped server accepts connections and answers nothing.
+#[tokio::test]
+async fn a_stopped_server_is_away_and_nothing_hangs() {
+    let server = Server::start(&SAFE);
+    let options = RedisOptions {
+        reply_timeout: QUICK,
+        pool: 2,
+        ..server.options()
+    };
+    let store = RedisStore::connect(options.clone()).await.unwrap();
+    store.signal(&creating("a", true)).await.unwrap();
+    let record = hold(&store, "a").await;
+    let last = commit("a", &record);
+    server.stop();
+    let begun = Instant::now();
+    let plain = Commit {
+        durable: false,
+        ..last.clone()
+    };
+    let (a, b, c, d) = tokio::join!(
+        store.commit(&last),
+        store.commit(&plain),
+        store.peek(&[0]),
+        RedisStore::connect(options),
+    );
+    assert!(begun.elapsed() < 3 * QUICK, "{:?}", begun.elapsed());
+    for error in [a.err(), b.err(), c.err(), d.err()] {
+        assert!(matches!(error, Some(StoreError::Away { .. })), "{error:?}");
+    }
+    server.go_on();
+    // Both were sent before; whichever came first counts, and the rest is answered `already`.
+    let told = store.commit(&last).await.unwrap();
+    let already = Committed::Written {
+        v: 1,
+        already: true,
+        ours: false,
+        confirmed: true,
+    };
+    assert_eq!(told.answer, already);
+}
+
+#[tokio::test]
+async fn connections_that_were_killed_are_made_anew() {
+    let server = Server::any();
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    let mut wakes = store.wakes().await.unwrap();
+    store.signal(&creating("a", true)).await.unwrap();
+    wakes.recv().await.unwrap();
+    let mut raw = server.raw().await;
+    for kind in ["normal", "pubsub"] {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg(kind);
+        kill.exec_async(&mut raw).await.unwrap();
+    }
+    store.signal(&creating("b", false)).await.unwrap();
+    // Whoever used the killed connection is told that it is gone; the next gets a new one.
+    let first = store.signal(&creating("c", true)).await;
+    assert!(
+        !matches!(first, Err(StoreError::Refused { .. })),
+        "{first:?}"
+    );
+    let next = store.signal(&creating("d", true)).await.unwrap();
+    assert_eq!(next, queued(true));
+    let heard = async {
+        loop {
+            store.signal(&creating("e", false)).await.unwrap();
+            let patience = Duration::from_millis(50);
+            if let Ok(wake) = tokio::time::timeout(patience, wakes.recv()).await {
+                break wake.unwrap();
+            }
+        }
+    };
+    let heard = tokio::time::timeout(Duration::from_secs(10), heard)
+        .await
+        .unwrap();
+    assert_eq!(heard.0, id("e").partition(store.partitions()));
+}
+
+#[tokio::test]
+async fn connections_bear_names_that_people_know() {
+    let server = Server::any();
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    store.signal(&creating("a", true)).await.unwrap();
+    let mut list = redis::cmd("CLIENT");
+    list.arg("LIST");
+    let list: String = list.query_async(&mut server.raw().await).await.unwrap();
+    for name in ["evergreen-pool", "evergreen-durable"] {
+        assert!(list.contains(&format!("name={name} ")), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_changes_the_run_id_and_nothing_else() {
+    let mut server = Server::start(&SAFE);
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    store.signal(&creating("a", true)).await.unwrap();
+    let before = (store.run_id().await.unwrap(), store.meta().await.unwrap());
+    server.restart();
+    // The first to use the connection learns that it is gone.
+    let _ = store.run_id().await;
+    let run = store.run_id().await.unwrap();
+    assert_ne!(run, before.0);
+    assert_eq!(store.meta().await.unwrap(), before.1);
+    let reading = store.read(&id("a"), false).await.unwrap().unwrap();
+    assert_eq!(reading.inbox_len, 1);
+    assert_eq!(
+        store.signal(&creating("b", true)).await.unwrap(),
+        queued(true)
+    );
+}

@@ -1,0 +1,92 @@
+//! The index of what is due: told with every reply, put right where it is wrong.
+
+use evergreen_engine::limits::HEADS;
+use evergreen_engine::store::memory::Set;
+use evergreen_engine::store::{ClaimMode, Claimed, Commit, Reconciled, StoreError};
+
+use super::steps::{LEASE, ask, commit, id};
+use super::support::{BEGIN, World};
+
+both_stores! {
+    /// An entry that some mistake made too early does not let anybody in.
+    async fn the_record_decides_and_puts_the_index_right(w) {
+        let id = w.idle("a", Some(BEGIN + 1000)).await;
+        w.break_index(&id, Set::Due, Some(BEGIN - 5)).await;
+        assert_eq!(w.claim(&id, "c1").await, Claimed::NotDue);
+        assert_eq!(w.score(&id).await, Some(BEGIN + 1000));
+        w.hold(&id, "c2").await;
+        w.break_index(&id, Set::Due, Some(BEGIN - 5)).await;
+        assert!(matches!(w.claim(&id, "c3").await, Claimed::Held { .. }));
+        assert_eq!(w.score(&id).await, Some(BEGIN + 15_000));
+        let none = w.idle("b", None).await;
+        w.break_index(&none, Set::Due, Some(BEGIN - 5)).await;
+        assert_eq!(w.claim(&none, "c4").await, Claimed::NotDue);
+        assert_eq!(w.score(&none).await, None);
+        let stray = super::id("c");
+        w.break_index(&stray, Set::Due, Some(BEGIN - 5)).await;
+        assert_eq!(w.claim(&stray, "c5").await, Claimed::Unknown);
+        assert!(w.store.due_members(0, 0, 9).await.unwrap().iter().all(|m| *m != stray.to_string()));
+    }
+
+    async fn reconcile_compares_with_the_wanted_score(w) {
+        let id = w.idle("a", Some(BEGIN + 1000)).await;
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right);
+        w.break_index(&id, Set::Due, None).await;
+        assert_eq!(w.reconciled(&id).await, Reconciled::Missing);
+        w.break_index(&id, Set::Due, Some(3)).await;
+        assert_eq!(w.reconciled(&id).await, Reconciled::Score);
+        assert_eq!(w.score(&id).await, Some(BEGIN + 1000));
+        w.break_index(&super::id("b"), Set::Due, Some(3)).await;
+        assert_eq!(w.reconciled(&super::id("b")).await, Reconciled::Stray);
+
+        w.break_index(&id, Set::Parked, Some(3)).await;
+        assert_eq!(w.reconciled(&id).await, Reconciled::Parked);
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right);
+
+        w.hold(&id, "c1").await;
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right, "the lease, not the timer");
+        w.clock.advance(LEASE);
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right, "a crashed one is not stray");
+
+        let waiting = w.created("d").await;
+        w.break_index(&waiting, Set::Due, Some(5)).await;
+        assert_eq!(w.reconciled(&waiting).await, Reconciled::Right, "any score that has come");
+        w.break_index(&waiting, Set::Due, Some(BEGIN + 99_999)).await;
+        assert_eq!(w.reconciled(&waiting).await, Reconciled::Score);
+        assert_eq!(w.score(&waiting).await, Some(BEGIN + 15_000));
+    }
+
+    async fn every_reply_brings_the_heads_and_peek_does_too(w) {
+        for n in 0..20_u64 {
+            w.idle(&format!("n{n:02}"), Some(BEGIN + 1000 + n)).await;
+        }
+        let peek = w.store.peek(&[0]).await.unwrap();
+        assert_eq!(peek.now, BEGIN);
+        let heads: Vec<_> = (0..HEADS as u64)
+            .map(|n| (format!("test:n{n:02}"), BEGIN + 1000 + n))
+            .collect();
+        assert_eq!(peek.partitions, [(0, heads.clone())]);
+        let told = w.store.claim(&ask(&id("none"), "c", ClaimMode::Due)).await.unwrap();
+        assert_eq!(told.heads, heads);
+        let members = w.store.due_members(0, 18, 10).await.unwrap();
+        assert_eq!(members, ["test:n18", "test:n19"]);
+        assert!(w.store.due_members(0, 0, 0).await.unwrap().is_empty());
+        assert!(matches!(w.store.peek(&[1]).await, Err(StoreError::Refused { .. })));
+    }
+
+    async fn what_becomes_due_first_is_told(w) {
+        let mut wakes = w.store.wakes().await.unwrap();
+        let id = w.created("a").await;
+        assert_eq!(wakes.recv().await, Some((0, BEGIN)));
+        let record = w.hold(&id, "c1").await;
+        let last = Commit { consumed: 1, wake_at: Some(BEGIN + 7), ..commit(&id, &record, "k1") };
+        w.commit(&last).await;
+        assert_eq!(wakes.recv().await, Some((0, BEGIN + 7)));
+        // Later than the first: nobody needs to know. What follows is the next message.
+        w.idle("b", Some(BEGIN + 99)).await;
+        w.idle("c", Some(BEGIN + 3)).await;
+        assert_eq!(wakes.recv().await, Some((0, BEGIN)), "the signal that made b");
+        assert_eq!(wakes.recv().await, Some((0, BEGIN)), "the signal that made c");
+        assert_eq!(wakes.recv().await, Some((0, BEGIN + 3)));
+    }
+}

@@ -1,0 +1,99 @@
+//! Signals: creating, waiting in line, and those that do not wait.
+
+use evergreen_engine::limits::INBOX_MAX;
+use evergreen_engine::store::{Claimed, Commit, Committed, Reconciled, Signal, Signalled};
+
+use super::steps::{LEASE, SECOND, commit, creating, id, signal};
+use super::support::{BEGIN, World};
+
+both_stores! {
+    async fn a_signal_creates_only_if_asked_to(w) {
+        let id = id("a");
+        assert_eq!(w.signalled(signal(&id, "x")).await, Signalled::Unknown);
+        assert_eq!(w.store.read(&id, true).await.unwrap(), None);
+        let queued = Signalled::Queued { v: 0, held: false, confirmed: true };
+        assert_eq!(w.signalled(creating(&id, "x")).await, queued);
+        let reading = w.read(&id).await;
+        assert_eq!(reading.now, BEGIN);
+        assert_eq!((reading.inbox_len, reading.score), (1, Some(BEGIN)));
+        let record = reading.record;
+        assert_eq!((record.state.as_str(), record.data.as_str()), ("New", "{}"));
+        assert_eq!((record.schema, record.v, record.fence, record.attempt), (3, 0, 0, 0));
+    }
+
+    async fn a_preemptive_signal_ends_the_lease(w) {
+        let id = w.created("a").await;
+        let record = w.hold(&id, "c1").await;
+        w.clock.advance(SECOND);
+        let stop = Signal { preemptive: true, ..signal(&id, "stop") };
+        let queued = Signalled::Queued { v: 0, held: false, confirmed: true };
+        assert_eq!(w.signalled(stop).await, queued);
+        let reading = w.read(&id).await;
+        assert_eq!((reading.score, reading.inbox_len), (Some(BEGIN + 1000), 2));
+        assert!(reading.record.barrier);
+        assert_eq!((reading.record.fence, reading.record.attempt), (2, 0));
+        assert_eq!((&reading.record.owner, &reading.record.claim), (&None, &None));
+        assert_eq!(w.commit(&commit(&id, &record, "k1")).await, Committed::Fenced { v: 0 });
+
+        let record = w.hold(&id, "c2").await;
+        assert!(record.barrier);
+        w.commit(&Commit { consumed: 1, keep: Some(LEASE), ..commit(&id, &record, "k2") }).await;
+        assert!(w.read(&id).await.record.barrier, "it is not consumed yet");
+        w.commit(&Commit { consumed: 1, ..commit(&id, &record, "k3") }).await;
+        assert!(!w.read(&id).await.record.barrier);
+    }
+
+    async fn a_signal_may_end_the_lease_of_one_claim(w) {
+        let id = w.created("a").await;
+        w.hold(&id, "c1").await;
+        let ending = |claim: &str| Signal {
+            ends_claim: Some(claim.to_owned()),
+            ..signal(&id, "rescued")
+        };
+        let other = w.signalled(ending("c0")).await;
+        assert_eq!(other, Signalled::Queued { v: 0, held: true, confirmed: true });
+        let own = w.signalled(ending("c1")).await;
+        assert_eq!(own, Signalled::Queued { v: 0, held: false, confirmed: true });
+        let reading = w.read(&id).await;
+        assert_eq!((reading.record.fence, reading.record.attempt), (2, 1));
+        assert!(!reading.record.barrier);
+        assert_eq!(reading.score, Some(BEGIN));
+    }
+
+    async fn an_inbox_holds_so_many_and_a_preemptive_signal_all_the_same(w) {
+        let id = w.created("a").await;
+        for n in 1..INBOX_MAX {
+            let queued = w.signalled(signal(&id, &n.to_string())).await;
+            assert!(matches!(queued, Signalled::Queued { .. }));
+        }
+        assert_eq!(w.signalled(signal(&id, "x")).await, Signalled::Full);
+        let stop = Signal { preemptive: true, ..signal(&id, "stop") };
+        assert!(matches!(w.signalled(stop).await, Signalled::Queued { .. }));
+        assert_eq!(w.read(&id).await.inbox_len as usize, INBOX_MAX + 1);
+        let Claimed::Claimed { inbox, .. } = w.claim(&id, "c1").await else { panic!() };
+        assert_eq!(inbox.len(), INBOX_MAX, "so many are handed out at once");
+    }
+
+    async fn what_is_parked_wakes_only_for_a_preemptive_signal(w) {
+        let id = w.created("a").await;
+        let record = w.hold(&id, "c1").await;
+        let park = Commit {
+            consumed: 1,
+            park: Some("broken data".to_owned()),
+            wake_at: Some(BEGIN + 5),
+            ..commit(&id, &record, "k1")
+        };
+        w.commit(&park).await;
+        assert_eq!(w.score(&id).await, None);
+        let queued = w.signalled(signal(&id, "x")).await;
+        assert_eq!(queued, Signalled::Queued { v: 1, held: false, confirmed: true });
+        assert_eq!((w.score(&id).await, w.reconciled(&id).await), (None, Reconciled::Right));
+        let reason = "broken data".to_owned();
+        assert_eq!(w.drive(&id, "c2").await, Claimed::Parked { reason });
+        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
+        let reading = w.read(&id).await;
+        assert_eq!((reading.record.parked, reading.score), (None, Some(BEGIN)));
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right);
+        assert!(matches!(w.claim(&id, "c3").await, Claimed::Claimed { .. }));
+    }
+}
