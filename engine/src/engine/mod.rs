@@ -1,4 +1,20 @@
 //! The handle of the engine: signals, reading, and the one path by which a caller gets work done.
+//!
+//! # Signals
+//! [`Engine::signal`] queues, and returns when the store has it; the workflow is due from that moment, and
+//! some worker hears of it at once. A signal never shortens a lease: the holder's commit sees the inbox and
+//! makes the workflow due again. The exception is a pre-emptive one ([`Delivery::preemptive`]), which ends
+//! the lease in the same script. What is in flight is not called back; its commit will be fenced.
+//!
+//! # Getting an answer
+//! [`Engine::drive`] runs a turn here, under a claim of its own: the same code as a worker's, and there is
+//! no other. If somebody else holds the workflow it waits for their commit, bounded, and does itself what a
+//! holder that vanished has left. Callers that drive one workflow in one process are one; so what a caller
+//! gets is *a* turn, and whether its own signal was in it, it must read. Look at the state afterwards, and
+//! drive again where it is not as wanted.
+//!
+//! # Reading
+//! [`Engine::read`] is one reading of state and sealed blobs together. Two readings would be a torn one.
 
 mod build;
 mod drive;

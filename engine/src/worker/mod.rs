@@ -1,8 +1,29 @@
-//! When to look for due workflows, and how many at once. What happens to one of them is in `turn.rs`.
+//! When to look for due workflows, and how many at once. What happens to one of them is in `turn/`.
 //!
-//! A worker keeps an agenda of what replies told it, claims what is due, one turn a permit, and
-//! otherwise sleeps until the next due time, a wake-up message or the cap, whichever is first. A
-//! message that is lost costs at most the cap.
+//! # When
+//! A worker keeps an agenda: the heads of each partition's `due` set, as the last reply told them. Every
+//! reply of a claim and of a commit brings them along, so a busy worker never asks. An idle one sleeps
+//! until the next due time, a wake-up message, or the cap, whichever is first. Messages may be lost; then
+//! it finds out when it looks at all partitions, which nothing puts off for longer than the cap.
+//!
+//! # How many
+//! A permit comes before a claim: what is held is being worked on, and what cannot start now is left for
+//! others. Among the due entries of a partition it takes any, so that workers that were told the same do
+//! not all want the same.
+//!
+//! # What it leaves alone
+//! Kinds that it does not run. What it is at already. What another owns, for one lease after the store has
+//! become another run (`caution.rs`). What it cannot read, it gives back without counting where a newer
+//! worker may be able to.
+//!
+//! # How it stops
+//! It claims no more, ends its helpers at once, and waits for the turns that run, no longer than the grace.
+//! A turn that is still running then is left to its lease: the next holder hears `ActivityLost`.
+//!
+//! # How you could get this wrong
+//! By running workers of one key space that do not know all of its kinds: each reply tells of sixteen
+//! entries a partition, and sixteen that nobody runs hide what is behind them. Give such kinds a prefix of
+//! their own.
 
 mod place;
 mod poller;
