@@ -183,6 +183,8 @@ async fn a_kind_that_it_does_not_run_is_left_alone() {
     assert_eq!(world.script.performed(), [1]);
     let left = world.inspect(&stranger);
     assert_eq!(left.record.unwrap().fence, 0);
+    assert_eq!(world.store.calls(Op::Claim), 1, "it is not even asked for");
+    assert_eq!(count(&world.engine.counters().store_away), 0);
     assert_eq!((left.due, left.inbox.len()), (Some(BEGIN), 1));
     running.stop().await;
 }
