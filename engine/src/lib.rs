@@ -39,7 +39,7 @@ pub mod worker;
 mod writing;
 
 pub use activities::{Activities, Admission, Call, SealError};
-pub use engine::{Delivery, Driven, Engine, View};
+pub use engine::{Delivery, Driven, Engine, View, WeakEngine};
 pub use id::WorkflowId;
 pub use limits::Limits;
 pub use machine::{Context, Effects, Input, Millis, Step, Workflow, dispatch};

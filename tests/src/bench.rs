@@ -1,10 +1,15 @@
 //! An app over a store, with the simulator as its provider: everything in this process, everything real.
 
+mod host;
+mod skip;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evergreen_engine::Limits;
 use evergreen_engine::store::Store;
+use evergreen_engine::store::clock::ManualClock;
 use evergreen_engine::store::memory::MemoryStore;
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use ninjaone::integration::{GrantKind, IntegrationId};
@@ -21,6 +26,8 @@ use tokio::task::JoinHandle;
 use crate::RedisServer;
 use crate::wait::eventually;
 
+pub use host::Host;
+
 /// How long anything that is waited for may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,6 +37,11 @@ pub struct Bench {
     pub simulator: Simulator,
     /// The store that all apps share.
     pub store: Arc<dyn Store>,
+    /// The time that the store goes by, if it stands still until it is moved.
+    pub clock: Option<ManualClock>,
+    /// That store, for what no operation shows.
+    pub memory: Option<MemoryStore>,
+    redis: Option<RedisOptions>,
     salt: String,
     keys: String,
     journals: tempfile::TempDir,
@@ -59,15 +71,30 @@ impl Bench {
         Self::over(store, FingerprintKey::random().to_hex(), simulator).await
     }
 
+    /// Over the store in memory, whose clock stands still but for [`Bench::pass`]. No worker is
+    /// needed: what becomes due is done as the time passes.
+    pub async fn with_a_clock(simulator: SimulatorOptions) -> Self {
+        let now = chrono::Utc::now().timestamp_millis();
+        let clock = ManualClock::at(u64::try_from(now).expect("after 1970"));
+        let store = MemoryStore::with_clock(clock.clock());
+        let salt = FingerprintKey::random().to_hex();
+        let mut bench = Self::over(Arc::new(store.clone()), salt, simulator).await;
+        bench.clock = Some(clock);
+        bench.memory = Some(store);
+        bench
+    }
+
     /// Over a Redis.
     pub async fn on_redis(redis: &RedisServer, simulator: SimulatorOptions) -> Self {
         let mut options = RedisOptions::new(redis.url());
         options.prefix = redis.prefix().to_owned();
-        let store = RedisStore::connect(options)
+        let store = RedisStore::connect(options.clone())
             .await
             .expect("the test's Redis must be usable");
         let salt = store.meta().await.expect("a key space has its salt").salt;
-        Self::over(Arc::new(store), salt, simulator).await
+        let mut bench = Self::over(Arc::new(store), salt, simulator).await;
+        bench.redis = Some(options);
+        bench
     }
 
     async fn over(store: Arc<dyn Store>, salt: String, simulator: SimulatorOptions) -> Self {
@@ -77,6 +104,9 @@ impl Bench {
                 .await
                 .expect("the simulator must start"),
             store,
+            clock: None,
+            memory: None,
+            redis: None,
             salt,
             keys: key.printable.expose_secret().to_owned(),
             journals: tempfile::tempdir().expect("a directory for journals"),
@@ -104,8 +134,23 @@ impl Bench {
 
     /// A process's app; `name` names it and its journal.
     pub fn app(&self, name: &str) -> App {
+        self.app_from(self.options(name))
+    }
+
+    /// The seal keys of all apps that are not told otherwise.
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
+
+    /// Where the journals of all apps lie that are not told otherwise.
+    pub fn journals(&self) -> PathBuf {
+        self.journals.path().to_owned()
+    }
+
+    /// The options of [`Bench::app`], for one that differs.
+    pub fn options(&self, name: &str) -> AppOptions {
         let demo = ninjaone::simulator::ClientApp::demo();
-        let options = AppOptions {
+        AppOptions {
             worker_id: name.to_owned(),
             limits: self.limits.clone(),
             settings: self.settings.clone(),
@@ -120,13 +165,12 @@ impl Bench {
             redirect_uri: "http://127.0.0.1:8080/oauth/callback".to_owned(),
             salt: self.salt.clone(),
             connect_timeout: Duration::from_secs(3),
-        };
-        App::start(
-            Arc::clone(&self.store),
-            options,
-            Arc::new(Telemetry::default()),
-        )
-        .expect("the app must start")
+        }
+    }
+
+    /// An app with options of its own, over the store that all share.
+    pub fn app_from(&self, options: AppOptions) -> App {
+        start(Arc::clone(&self.store), options)
     }
 
     /// Runs a worker in the background.
@@ -168,6 +212,10 @@ impl Bench {
         })
         .await
     }
+}
+
+fn start(store: Arc<dyn Store>, options: AppOptions) -> App {
+    App::start(store, options, Arc::new(Telemetry::default())).expect("the app must start")
 }
 
 /// Hands a live grant to an app.

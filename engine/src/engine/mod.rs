@@ -20,7 +20,7 @@ mod build;
 mod drive;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +46,18 @@ use crate::writing::random_id;
 /// Workflows of all kinds over one store, in one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
+
+/// A handle that does not keep an engine alive: for what the engine itself holds.
+#[derive(Clone)]
+pub struct WeakEngine(Weak<Inner>);
+
+impl WeakEngine {
+    /// The engine, while anybody else holds it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(Engine)
+    }
+}
 
 struct Inner {
     store: Arc<dyn Store>,
@@ -111,6 +123,12 @@ impl Engine {
     ) -> Result<EngineBuilder, Vec<LimitsError>> {
         limits.check()?;
         Ok(EngineBuilder::new(store, limits, owner.into()))
+    }
+
+    /// A handle for what the engine itself holds, its activities above all.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakEngine {
+        WeakEngine(Arc::downgrade(&self.0))
     }
 
     /// The store.

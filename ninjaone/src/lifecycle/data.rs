@@ -49,7 +49,7 @@ pub struct Credential {
 pub struct Grant {
     /// Drawn at random by whoever stored it.
     pub id: GrantId,
-    /// Rotations and renewals within this grant; the first pair is 1.
+    /// Rotations and renewals within this grant; the first pair is 0.
     pub generation: u64,
     /// Scheme and host.
     pub instance_url: String,

@@ -105,7 +105,7 @@ impl Credential {
         };
         self.grant = Some(Grant {
             id: new.grant,
-            generation: 1,
+            generation: 0,
             instance_url: new.instance_url.clone(),
             client_id: new.client_id.clone(),
             own_app: new.app.is_some(),
@@ -123,7 +123,7 @@ impl Credential {
         effects.erase_all();
         let pair = Secret::Carried {
             grant: new.grant,
-            generation: 1,
+            generation: 0,
             pair: new.pair.clone(),
         };
         effects.seal(PAIR, pair);

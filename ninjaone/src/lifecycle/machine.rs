@@ -96,20 +96,33 @@ impl Credential {
                     .wake_at(self.next_wake(*at, context.now, context.facts));
                 Handled
             }
-            Input::Signal(Signal::RefreshNow { source, generation }) => {
+            Input::Signal(Signal::RefreshNow {
+                source: who,
+                generation,
+            }) => {
                 let moved_on = self
                     .grant
                     .as_ref()
                     .is_some_and(|g| g.generation > *generation);
                 // A lazy caller never shortens a back-off; an operator does, but not a pause.
-                let patient = *source == Source::Lazy && *purpose == Purpose::Retry;
-                if moved_on || patient || *at <= context.now {
+                let patient = *who == Source::Lazy && *purpose == Purpose::Retry;
+                if moved_on {
+                    return Handled;
+                }
+                if *at <= context.now {
+                    // It is due, and perhaps held back: then that stands. Who asked first is told.
+                    if !matches!(source, Source::Lazy | Source::Operator) {
+                        *source = *who;
+                    }
+                    return Handled;
+                }
+                if patient {
                     return Handled;
                 }
                 let phase = Phase::Scheduled {
                     purpose: *purpose,
                     at: context.now,
-                    source: *source,
+                    source: *who,
                 };
                 context.effects.wake_at(context.now);
                 Transition(phase)

@@ -14,7 +14,7 @@ mod sealing;
 
 use std::sync::{Arc, OnceLock};
 
-use evergreen_engine::{Activities, Admission, Call, Engine, SealError, WorkflowId};
+use evergreen_engine::{Activities, Admission, Call, SealError, WeakEngine, WorkflowId};
 use evergreen_engine::{Millis, record::SealedBlobs};
 
 use crate::lifecycle::{Credential, Outcome, Refresh, Secret, Settings, Signal};
@@ -49,8 +49,9 @@ pub struct Parts {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) gate: Gate,
     pub(crate) telemetry: Arc<Telemetry>,
-    /// Set once the engine is there: late pairs are delivered through it.
-    pub(crate) engine: OnceLock<Engine>,
+    /// Set once the engine is there: late pairs are delivered through it. Weak, since the engine holds
+    /// this; else neither would ever end, nor the journal's lock with them.
+    pub(crate) engine: OnceLock<WeakEngine>,
 }
 
 #[async_trait::async_trait]
@@ -114,6 +115,7 @@ impl Refresher {
     fn confirms_disks(&self) -> bool {
         self.engine
             .get()
+            .and_then(evergreen_engine::WeakEngine::upgrade)
             .is_some_and(|engine| engine.store().confirms_disks())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use evergreen_engine::store::{Signalled, StoreError};
-use evergreen_engine::{Call, Delivery, Millis, WorkflowId};
+use evergreen_engine::{Call, Delivery, Millis, WeakEngine, WorkflowId};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
@@ -361,7 +361,7 @@ fn read_on(
     answered: Answered,
     reply: tokio::task::JoinHandle<Option<Reply>>,
 ) {
-    let Some(engine) = refresher.engine.get().cloned() else {
+    let Some(engine) = refresher.engine.get().and_then(WeakEngine::upgrade) else {
         return;
     };
     let worker = refresher.clone();

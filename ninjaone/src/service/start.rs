@@ -143,7 +143,7 @@ impl App {
             .with(activities)
             .build();
         // Set once, here: the refresher was made two statements above.
-        let _ = refresher.engine.set(engine.clone());
+        let _ = refresher.engine.set(engine.downgrade());
         Ok(Self(Arc::new(Inner {
             engine,
             refresher,

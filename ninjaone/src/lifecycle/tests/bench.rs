@@ -160,6 +160,13 @@ impl Life {
         }
     }
 
+    /// Gives the grant, if there is one, a generation before the one at hand.
+    pub(super) fn age(&mut self) {
+        if let Some(grant) = self.data.grant.as_mut() {
+            grant.generation += 1;
+        }
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.data.grant.as_ref().map_or(0, |grant| grant.generation)
     }

@@ -4,7 +4,7 @@ use super::bench::*;
 use crate::lifecycle::{Phase, Purpose, Rescued, Signal};
 use crate::provider::Reason;
 
-/// At generation 3, with R0 and R1 spent and R2 stored.
+/// At generation 2, with R0 and R1 spent and R2 stored.
 fn rotated() -> Life {
     let mut life = Life::scheduled();
     for token in ["R1", "R2"] {
@@ -30,38 +30,38 @@ fn decisions_are_taken_in_their_order() {
     for (why, pair, generation, note) in [
         (
             "grant before generation",
-            of_another("RX", 9),
-            3,
+            of_another("RX", 8),
+            2,
             "dropped: of another grant",
         ),
-        ("equal base is adopted", rescued("RX", 3), 4, "adopted"),
-        ("a store that lost commits", rescued("RX", 7), 8, "adopted"),
+        ("equal base is adopted", rescued("RX", 2), 3, "adopted"),
+        ("a store that lost commits", rescued("RX", 6), 7, "adopted"),
         (
             "generation before fingerprint",
-            rescued("R0", 3),
-            4,
+            rescued("R0", 2),
+            3,
             "adopted",
         ),
-        ("generation before absence", without(3), 4, "adopted"),
+        ("generation before absence", without(2), 3, "adopted"),
         (
             "stored already",
-            rescued("R2", 2),
-            3,
+            rescued("R2", 1),
+            2,
             "dropped: already known",
         ),
         (
             "spent already",
-            rescued("R1", 2),
-            3,
+            rescued("R1", 1),
+            2,
             "dropped: already known",
         ),
         (
             "nothing to try",
-            without(2),
-            3,
+            without(1),
+            2,
             "dropped: without a refresh token",
         ),
-        ("neither newer nor known", rescued("RX", 2), 3, "kept apart"),
+        ("neither newer nor known", rescued("RX", 1), 2, "kept apart"),
     ] {
         let mut life = rotated();
         let heard = life.signal(Signal::Rescued(pair));
@@ -75,7 +75,7 @@ fn decisions_are_taken_in_their_order() {
 #[test]
 fn s22_a_pair_that_is_newer_heals_the_verdict() {
     let mut life = Life::reconnect_required();
-    life.signal(Signal::Rescued(rescued("R1", 1)));
+    life.signal(Signal::Rescued(rescued("R1", 0)));
     assert!(matches!(life.phase, Phase::Scheduled { .. }));
     assert_eq!(life.told, ["REFRESHED", "RECOVERED", "REFRESH_SCHEDULED"]);
     assert_eq!(life.data.spent, [print("R0")]);
@@ -84,7 +84,7 @@ fn s22_a_pair_that_is_newer_heals_the_verdict() {
 #[test]
 fn s25_an_older_pair_is_tried_once_before_the_verdict() {
     let mut life = rotated();
-    life.signal(Signal::Rescued(rescued("RX", 2)));
+    life.signal(Signal::Rescued(rescued("RX", 1)));
     life.attempt();
     let heard = life.outcome(rejected());
     assert_eq!(heard.sealed(), ["pair"]);
@@ -108,7 +108,7 @@ fn a_pair_out_of_quarantine_does_not_take_away_an_access_token_that_lives_longer
     let mut life = rotated();
     let older = Rescued {
         expires_at: Some(life.now + SECOND),
-        ..rescued("RX", 2)
+        ..rescued("RX", 1)
     };
     let expires_at = life.data.grant.as_ref().unwrap().expires_at;
     life.signal(Signal::Rescued(older));
@@ -125,7 +125,7 @@ fn the_access_token_of_a_pair_out_of_quarantine_keeps_its_own_expiry() {
     let lasting = life.now + 9 * HOUR;
     let longer = Rescued {
         expires_at: Some(lasting),
-        ..rescued("RX", 2)
+        ..rescued("RX", 1)
     };
     life.signal(Signal::Rescued(longer));
     life.attempt();
@@ -137,10 +137,10 @@ fn the_access_token_of_a_pair_out_of_quarantine_keeps_its_own_expiry() {
 fn the_quarantine_holds_four_and_lets_the_oldest_go() {
     let mut life = rotated();
     for n in 0..6 {
-        let heard = life.signal(Signal::Rescued(rescued(&format!("RX{n}"), 2)));
+        let heard = life.signal(Signal::Rescued(rescued(&format!("RX{n}"), 1)));
         assert_eq!(heard.erased(), usize::from(n >= 4));
         // Delivered twice, it is kept once.
-        life.signal(Signal::Rescued(rescued(&format!("RX{n}"), 2)));
+        life.signal(Signal::Rescued(rescued(&format!("RX{n}"), 1)));
     }
     let kept: Vec<_> = life
         .data
@@ -157,8 +157,8 @@ fn the_quarantine_holds_four_and_lets_the_oldest_go() {
 #[test]
 fn an_adopted_pair_empties_the_quarantine_of_what_is_known_by_then() {
     let mut life = rotated();
-    life.signal(Signal::Rescued(rescued("RX", 2)));
-    let heard = life.signal(Signal::Rescued(rescued("RX", 3)));
+    life.signal(Signal::Rescued(rescued("RX", 1)));
+    let heard = life.signal(Signal::Rescued(rescued("RX", 2)));
     assert_eq!((heard.erased(), life.data.quarantined.len()), (1, 0));
 }
 
@@ -167,7 +167,7 @@ fn a_pair_without_an_access_token_of_its_own_keeps_the_old_ones_expiry() {
     let mut life = Life::scheduled();
     let pair = Rescued {
         expires_at: None,
-        ..rescued("R1", 1)
+        ..rescued("R1", 0)
     };
     life.signal(Signal::Rescued(pair));
     let grant = life.data.grant.as_ref().unwrap();
@@ -180,7 +180,7 @@ fn a_pair_without_an_access_token_of_its_own_keeps_the_old_ones_expiry() {
 fn what_a_person_was_to_put_right_is_forgotten_with_the_warning_that_told_it() {
     let mut life = Life::active();
     life.data.warning = Some("tls_error".to_owned());
-    life.signal(Signal::Rescued(rescued("R1", 1)));
+    life.signal(Signal::Rescued(rescued("R1", 0)));
     assert_eq!(life.data.warning, None);
     assert_eq!(life.data.failures.attention, None);
 }
@@ -194,7 +194,7 @@ fn the_first_token_of_a_client_grant_can_be_served_also_if_it_came_by_a_signal()
     life.signal(Signal::Connect(new));
     let minted = Rescued {
         refresh_token: None,
-        ..rescued("unused", 1)
+        ..rescued("unused", 0)
     };
     life.signal(Signal::Rescued(minted));
     let grant = life.data.grant.as_ref().unwrap();

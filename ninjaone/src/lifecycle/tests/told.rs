@@ -227,7 +227,7 @@ fn a_token_of_another_type_is_stored_not_handed_out_and_told_once() {
         life.outcome(Outcome::Refreshed(Box::new(issued)));
         let attention = Attention::TokenType;
         assert_eq!(life.phase, Phase::Active { attention });
-        assert_eq!(life.generation(), n as u64 + 2);
+        assert_eq!(life.generation(), n as u64 + 1);
         life.attempt();
     }
     assert_eq!(life.count("REFRESH_FAILED"), 1);

@@ -85,7 +85,8 @@ fn input(row: &str, life: &Life, lost: &Refresh) -> Input<Credential> {
 fn every_state_answers_every_input() {
     let lost = Life::scheduled().attempt();
     for (row, wanted) in ANSWERS {
-        for (state, wanted) in states().into_iter().zip(wanted) {
+        for (mut state, wanted) in states().into_iter().zip(wanted) {
+            state.age();
             let mut life = state.clone();
             if matches!(life.phase.name(), "Scheduled" | "Active") && row == "TimerFired" {
                 life.now = life.timer.unwrap();

@@ -1,0 +1,129 @@
+//! Credentials that others have left behind.
+
+use evergreen_tests::Bench;
+use evergreen_tests::bench::{adopt, offer};
+use ninjaone::service::{AdoptOptions, Adopted, BackfillAsk, Offer};
+use ninjaone::simulator::{Fault, SeededGrant};
+use secrecy::ExposeSecret;
+
+use crate::support::*;
+
+fn dry_run() -> BackfillAsk {
+    BackfillAsk {
+        dry_run: true,
+        ..BackfillAsk::default()
+    }
+}
+
+#[tokio::test]
+async fn s55_a_backfill_schedules_what_is_not_scheduled_and_nothing_else() {
+    let bench = Bench::with_a_clock(life(3600)).await;
+    let app = bench.app("worker-1");
+    let grants = bench.seed(5);
+    let [scheduled, disconnected, dead, attention, stray] = &grants[..] else {
+        panic!("five");
+    };
+    for grant in &grants {
+        adopt(&app, grant).await;
+    }
+    let handle = bench.simulator.handle();
+    app.disconnect(&target(disconnected)).await.unwrap();
+    handle.revoke(&dead.chain);
+    app.refresh(&target(dead)).await.unwrap();
+    let wrong = Fault::respond(400, r#"{"error":"invalid_client"}"#);
+    handle.script(wrong.on_chain(&attention.chain)).unwrap();
+    app.refresh(&target(attention)).await.unwrap();
+    // An import without an expiry is refreshed at once, so there is nothing left to schedule.
+    let memory = bench.memory.as_ref().unwrap();
+    memory.break_index(&id(stray), evergreen_engine::store::memory::Set::Due, None);
+
+    let before = app.status(&target(attention)).await.unwrap();
+    let requests = handle.totals().requests;
+    let told = app.backfill(&dry_run()).await.unwrap();
+    assert_eq!(app.status(&target(attention)).await.unwrap(), before);
+    assert_eq!(
+        handle.totals().requests,
+        requests,
+        "a dry run writes nothing"
+    );
+    let done = app.backfill(&BackfillAsk::default()).await.unwrap();
+    assert_eq!(told, done, "and tells the same");
+    assert_eq!((done.adopted, done.unchanged, done.refused), (2, 3, 0));
+    for (grant, state) in [
+        (scheduled, "Scheduled"),
+        (disconnected, "Disconnected"),
+        (dead, "ReconnectRequired"),
+        (attention, "Scheduled"),
+        (stray, "Scheduled"),
+    ] {
+        let status = app.status(&target(grant)).await.unwrap();
+        assert_eq!(status.state, state, "{grant:?}");
+    }
+    assert_eq!(handle.totals().requests, requests + 1);
+    let again = app.backfill(&BackfillAsk::default()).await.unwrap();
+    assert_eq!((again.adopted, again.unchanged), (0, 5));
+    bench.pass(&app, HOUR).await;
+    assert_eq!(app.status(&target(stray)).await.unwrap().generation, 2);
+}
+
+fn id(grant: &SeededGrant) -> evergreen_engine::WorkflowId {
+    let name = format!("{}@user", target(grant));
+    evergreen_engine::WorkflowId::new(ninjaone::lifecycle::KIND, &name).unwrap()
+}
+
+#[tokio::test]
+async fn s58_an_older_refresh_token_is_refused_by_whatever_way_it_comes() {
+    let life = Life::of(3600).await;
+    life.pass_the_refresh().await;
+    let current = life.token().await;
+    for how in [
+        AdoptOptions::default(),
+        AdoptOptions {
+            replace: true,
+            ..AdoptOptions::default()
+        },
+    ] {
+        let spent = life.app.adopt(offer(&life.grant), how).await.unwrap();
+        let Adopted::Refused { field, reason } = spent else {
+            panic!("{spent:?}");
+        };
+        assert_eq!(field, "refresh_token");
+        assert!(reason.contains("spent"), "{reason}");
+    }
+    let stored = life.token().await;
+    let (one, two) = (&current.access_token, &stored.access_token);
+    assert_eq!(one.expose_secret(), two.expose_secret());
+    assert_eq!(life.status().await.epoch, 1);
+    life.pass_the_refresh().await;
+    assert_eq!(life.bench.simulator.handle().totals().double_sends, 0);
+}
+
+#[tokio::test]
+async fn s58_an_access_token_alone_never_replaces_a_grant_that_can_be_refreshed() {
+    let life = Life::of(3600).await;
+    let alone = Offer {
+        refresh_token: None,
+        access_token: Some("an access token from elsewhere".into()),
+        ..offer(&life.grant)
+    };
+    let told = life.app.adopt(alone, AdoptOptions::default()).await;
+    assert_eq!(told.unwrap(), Adopted::Unchanged);
+    let token = life.token().await;
+    assert_eq!(token.access_token.expose_secret(), life.grant.access_token);
+}
+
+#[tokio::test]
+async fn s55_what_comes_without_an_expiry_is_refreshed_at_once() {
+    let bench = Bench::with_a_clock(life(3600)).await;
+    let app = bench.app("worker-1");
+    let grant = bench.seed(1).remove(0);
+    let unknown = Offer {
+        expires_at: None,
+        ..offer(&grant)
+    };
+    app.adopt(unknown, AdoptOptions::default()).await.unwrap();
+    bench.settle(&app).await;
+    let status = app.status(&target(&grant)).await.unwrap();
+    assert_eq!((status.generation, status.state.as_str()), (2, "Scheduled"));
+    assert_eq!(bench.simulator.handle().totals().requests, 1);
+}
