@@ -22,6 +22,7 @@ mod drive;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::build::EngineBuilder;
@@ -65,6 +66,7 @@ struct Inner {
     owner: String,
     counters: Arc<Counters>,
     news: Arc<News>,
+    ending: CancellationToken,
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
     caution: Caution,
     turns: TaskTracker,
@@ -283,6 +285,11 @@ impl Engine {
     /// Whether what others own is left alone for now.
     pub(crate) fn is_cautious(&self) -> bool {
         self.0.caution.advised()
+    }
+
+    /// This process ends: from now on no activity begins, and those that run are broken off.
+    pub(crate) fn break_off(&self) {
+        self.0.ending.cancel();
     }
 
     pub(crate) fn news(&self) -> &News {

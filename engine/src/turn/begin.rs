@@ -102,7 +102,10 @@ async fn admission<W: Workflow>(
     activity: &W::Activity,
     last_round: bool,
 ) -> Admission {
-    if last_round || env.limits.activity_within(holding.trust.left()).is_none() {
+    if last_round
+        || env.ending.is_cancelled()
+        || env.limits.activity_within(holding.trust.left()).is_none()
+    {
         return Admission::Held { until: holding.now };
     }
     env.activities

@@ -54,6 +54,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use self::begin::Begun;
 use crate::activities::Activities;
@@ -121,6 +122,8 @@ pub(crate) struct Env<W: Workflow> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) activities: Arc<dyn Activities<W>>,
     pub(crate) news: Arc<News>,
+    /// This process ends: no activity begins, and those that run are broken off.
+    pub(crate) ending: CancellationToken,
 }
 
 /// What is said of a panic: its own words may be anybody's, and stand in the error output.

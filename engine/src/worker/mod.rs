@@ -18,7 +18,9 @@
 //!
 //! # How it stops
 //! It claims no more, ends its helpers at once, and waits for the turns that run, no longer than the grace.
-//! A turn that is still running then is left to its lease: the next holder hears `ActivityLost`.
+//! Activities that are still running then are broken off: their machines hear that nobody knows how they
+//! ended, and others may have them at once. Only what the store does not answer for is left to its lease.
+//! An engine that has broken off performs nothing more: it is for a process that ends.
 //!
 //! # How you could get this wrong
 //! By running workers of one key space that do not know all of its kinds: each reply tells of sixteen
@@ -50,7 +52,7 @@ pub struct WorkerOptions {
 /// What a worker left behind when it stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped {
-    /// Turns that had not ended when the grace time was over; their leases run out.
+    /// Turns that could not be ended even by breaking off; their leases run out.
     pub unfinished: usize,
 }
 
@@ -80,7 +82,12 @@ pub async fn run(
         helpers.wait().await;
         engine.turns().wait().await;
     };
-    let _ = tokio::time::timeout(grace, all).await;
+    if tokio::time::timeout(grace, all).await.is_err() {
+        // What is broken off becomes known to its machine, and is due at once for others.
+        engine.break_off();
+        let commit = engine.limits().lease / 15;
+        let _ = tokio::time::timeout(commit, engine.turns().wait()).await;
+    }
     Stopped {
         unfinished: engine.turns().len(),
     }
