@@ -71,9 +71,18 @@ async fn only_admins_may_and_what_is_wrong_is_named() {
         (json!({ "name": "x", "scopes": "read" }), "scopes"),
         (json!({ "name": "x", "scopes": ["root"] }), "scopes"),
         (json!({ "name": "x", "scope": "read" }), "scope"),
-        (json!({ "name": "x", "scopes": ["read"], "tenants": [] }), "tenants"),
-        (json!({ "name": "x", "scopes": ["read"], "tenants": "acme" }), "tenants"),
-        (json!({ "name": "x", "scopes": ["read"], "tenants": ["a/b"] }), "tenant"),
+        (
+            json!({ "name": "x", "scopes": ["read"], "tenants": [] }),
+            "tenants",
+        ),
+        (
+            json!({ "name": "x", "scopes": ["read"], "tenants": "acme" }),
+            "tenants",
+        ),
+        (
+            json!({ "name": "x", "scopes": ["read"], "tenants": ["a/b"] }),
+            "tenant",
+        ),
     ] {
         let (status, told) = made(&fixture, &fixture.admin, body).await;
         assert_eq!(
