@@ -311,22 +311,7 @@ impl Fleet {
 
     /// Everything that Redis holds, as text.
     pub async fn dump(&self) -> String {
-        let keys: Vec<String> = self.redis.cli(&["KEYS", "*"]).await;
-        let mut all = String::new();
-        for key in keys {
-            let kind: String = self.redis.cli(&["TYPE", &key]).await;
-            let read: &[&str] = match kind.as_str() {
-                "hash" => &["HGETALL", &key],
-                "list" => &["LRANGE", &key, "0", "-1"],
-                "zset" => &["ZRANGE", &key, "0", "-1"],
-                "string" => &["GET", &key],
-                "stream" => &["XRANGE", &key, "-", "+"],
-                _ => continue,
-            };
-            let value: redis::Value = self.redis.cli(read).await;
-            all.push_str(&format!("{key} {value:?}\n"));
-        }
-        all
+        String::from_utf8_lossy(&self.redis.dump().await).into_owned()
     }
 
     /// Everything secret that was ever given to the fleet by us.
