@@ -255,6 +255,33 @@ impl Fleet {
             .expect("JSON")
     }
 
+    /// Every token request that the simulator has seen, in order.
+    pub async fn entries(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut after = 0;
+        loop {
+            let url = format!(
+                "{}/simulator/ledger/entries?after={after}&limit=1000",
+                self.simulator_url
+            );
+            let page: Value = self
+                .http
+                .get(url)
+                .send()
+                .await
+                .expect("an answer")
+                .json()
+                .await
+                .expect("JSON");
+            let entries = page["entries"].as_array().cloned().unwrap_or_default();
+            if entries.is_empty() {
+                return all;
+            }
+            after = page["next_after"].as_u64().expect("a number");
+            all.extend(entries);
+        }
+    }
+
     /// Waits until as much time has passed as was planned, calling `tick` once a second.
     pub async fn watch(&mut self, mut tick: impl FnMut(&mut Self, u64)) {
         let began = Instant::now();
