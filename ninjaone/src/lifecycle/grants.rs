@@ -18,56 +18,6 @@ pub(crate) const PAIR: &str = "pair";
 /// The name under which the app's credentials are sealed.
 pub(crate) const APP: &str = "app";
 
-/// What becomes of tokens from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Adoption {
-    /// They are taken.
-    Adopted,
-    /// They are what is stored.
-    Unchanged,
-    /// Their refresh token is known to be spent.
-    Spent,
-    /// The integration was disconnected by a person.
-    Disconnected,
-    /// What is stored works.
-    Healthy,
-}
-
-/// Judges tokens from outside against what is stored. The machine and whoever asks it before use
-/// the same judgement.
-#[must_use]
-pub fn adoption(
-    credential: &Credential,
-    phase: &Phase,
-    refresh_token: Option<&Fingerprint>,
-) -> Adoption {
-    let stored = credential
-        .grant
-        .as_ref()
-        .and_then(|grant| grant.refresh_token.as_ref());
-    if let Some(token) = refresh_token {
-        if stored == Some(token) {
-            return Adoption::Unchanged;
-        }
-        if credential.spent.contains(token) {
-            return Adoption::Spent;
-        }
-    }
-    match phase {
-        Phase::Disconnected {} if credential.epoch > 0 => Adoption::Disconnected,
-        Phase::Disconnected {} => Adoption::Adopted,
-        // An access token alone never replaces a grant that can be refreshed.
-        _ if refresh_token.is_none() && stored.is_some() => Adoption::Healthy,
-        Phase::ReconnectRequired { .. } | Phase::Active { .. } => Adoption::Adopted,
-        Phase::Scheduled { .. } | Phase::Refreshing { .. }
-            if credential.failures.consecutive > 0 =>
-        {
-            Adoption::Adopted
-        }
-        Phase::Scheduled { .. } | Phase::Refreshing { .. } => Adoption::Healthy,
-    }
-}
-
 fn is_client(context: &Context<'_, Credential>) -> bool {
     context
         .id

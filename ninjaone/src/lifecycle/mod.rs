@@ -6,11 +6,14 @@
 //! | `data.rs` | what all states share, and the states |
 //! | `inputs.rs` | signals, outcomes, the one activity, and what may be sealed |
 //! | `grants.rs` | new grants, rotated pairs, rescued pairs: which generation wins |
+//! | `adoption.rs` | whether tokens from outside are better than what is stored |
 //! | `failures.rs` | what follows from each way to fail |
 //! | `timing.rs` | when the next request leaves, as arithmetic |
 //! | `schedule.rs` | the one timer and the several deadlines behind it |
+//! | `workflow.rs` | the machine as the engine sees it |
 //! | `events.rs` | what is told to the outside |
 
+mod adoption;
 mod data;
 mod events;
 mod failures;
@@ -21,9 +24,11 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 pub mod timing;
+mod workflow;
 
+pub use adoption::{Adoption, adoption};
 pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
-pub use grants::{Adoption, adoption};
+
 pub use inputs::{Issued, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
 pub use timing::Settings;
 
