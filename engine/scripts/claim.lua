@@ -46,8 +46,9 @@ if redis.call('EXISTS', wf) == 0 then
   return answer('unknown')
 end
 
-local held_by, lease_until, activity, visible_at, wake_at, attempt, reason = unpack(redis.call(
-  'HMGET', wf, 'owner', 'lease_until', 'activity', 'visible_at', 'wake_at', 'attempt', 'parked'))
+local held_by, lease_until, activity, visible_at, wake_at, attempt, reason, barrier = unpack(
+  redis.call('HMGET', wf, 'owner', 'lease_until', 'activity', 'visible_at', 'wake_at', 'attempt',
+    'parked', 'barrier'))
 attempt = tonumber(attempt) or 0
 
 -- A claimer that has seen the server change spares what another owns, although its lease has ended:
@@ -97,6 +98,9 @@ if attempt > delay_after and held_by and held_by ~= '(delayed)' then
   return answer('delayed', till)
 end
 
+-- A server with full memory lets pass what comes after taking away. A pre-emptive signal must be
+-- heard even then; no other claim may pass, because a turn whose commit cannot would count as lost.
+if barrier then redis.call('HDEL', wf, 'owner', 'claim', 'lease_until') end
 lease_until = text(now + lease_ms)
 redis.call('HINCRBY', wf, 'fence', 1)
 redis.call('HSET', wf, 'owner', owner, 'claim', claim, 'lease_until', lease_until,

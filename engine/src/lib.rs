@@ -1,14 +1,20 @@
-//! Durable workflows as state machines: timers in Redis, leased workers, one atomic commit a transition.
+#![doc = include_str!("../README.md")]
+//!
+//! # Modules
 //!
 //! | read | to learn |
 //! |---|---|
 //! | [`machine`] | what a workflow is and how it says what it wants |
+//! | [`activities`] | the impure edge: performing, admitting, sealing |
 //! | [`turn`] | what happens between a claim and the commit that ends it |
-//! | [`worker`] | when a worker looks, and for what |
-//! | [`engine`] | signals, reading, and the one path by which a caller gets work done |
 //! | [`trust`] | how long a holder may believe in its lease |
-//! | [`store`] | the six operations of the protocol |
+//! | [`worker`] | when a worker looks, and for what; how it stops |
+//! | [`engine`] | signals, reading, and the one path by which a caller gets work done |
+//! | [`record`] | what is stored, field by field |
+//! | [`store`] | the six operations of the protocol, and the two stores |
 //! | [`reconciler`] | why an entry of the index cannot be missing for long |
+//! | [`limits`] | every bound, and the relations between them |
+//! | [`testing`] | days in milliseconds |
 
 pub mod activities;
 mod advance;

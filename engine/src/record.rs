@@ -1,4 +1,27 @@
-//! A workflow as the store keeps it. PROTOCOL of the engine, "the record".
+//! A workflow as the store keeps it.
+//!
+//! | field | means |
+//! |---|---|
+//! | `state`, `data`, `schema` | the machine; opaque to the store, readable to people |
+//! | `v` | count of transitions; for people and ordering, never for identity |
+//! | `wake_at` | the timer: the earliest of all that the state still has to do or say |
+//! | `visible_at` | set while the workflow is held back; overrides `wake_at` |
+//! | `fence`, `claim` | the number minted by the last claim, and the id that the claimer drew: a commit must match both |
+//! | `owner`, `lease_until` | who holds it, until when; absent when free. An owner in brackets is nobody: it keeps all away |
+//! | `commit` | id of the last commit: the same one again is answered `already` |
+//! | `attempt` | claims since the last finished turn; 2 means that a holder vanished |
+//! | `activity` | what the holder has set out to do; absent when nothing is in flight |
+//! | `barrier` | 1 from a pre-emptive signal to the commit that consumes it |
+//! | `parked` | why it waits for a human; absent when it does not |
+//!
+//! # Why a pair
+//! The fence is a number *and* a claim id, because a number alone can be minted twice: a failover to a
+//! replica that had not heard of the last claim counts from the one before it.
+//!
+//! # The score
+//! Its entry in `due` is a copy, and follows from the record: the lease's end if somebody owns it, else now
+//! if a signal waits or an activity was lost, else none if it is parked, else `visible_at`, else `wake_at`.
+//! [`Record::wanted_score`] says this in Rust, `reconcile.lua` says it in Lua, and the reconciler compares.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,13 @@
 //! How long a holder may believe in its own lease.
 //!
+//! ```text
+//!  sent          granted                                        trust ends        lease ends
+//!   │ ···claim··· │                                                  │                │
+//!   ├─────────────┼──────── window = lease − margin ─────────────────┤                │
+//!   │             ├──────────────────────── lease ───────────────────┼────────────────┤
+//!   │             │  no byte leaves after this ──────────────────────┘     margin     │
+//! ```
+//!
 //! # Who decides
 //! The store's clock decides when a lease ends. A holder cannot read that clock at the moment that
 //! counts, so it keeps a window of its own that surely ends sooner: it starts *before* the claim is
@@ -14,7 +22,14 @@
 //!
 //! # What it is for
 //! Nothing is sent to the outside world after the window has ended, because by then another worker may
-//! hold the workflow. Commits need no such care: the store checks their fence.
+//! hold the workflow. Commits need no such care: the store checks their fence. The intent commit renews
+//! the lease, so it starts the window anew, again from before it was sent.
+//!
+//! # How you could get this wrong
+//! By checking it once, at the start of an activity that then looks up a name, waits for a place in a pool
+//! and only then writes: look at [`Trust::holds`] immediately before the first byte. By measuring from when
+//! the claim was answered. By taking it for the activity's deadline, which is sooner: what was learnt has
+//! to be committed in what is left.
 
 use std::time::{Duration, SystemTime};
 

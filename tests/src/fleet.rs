@@ -255,6 +255,33 @@ impl Fleet {
             .expect("JSON")
     }
 
+    /// Every token request that the simulator has seen, in order.
+    pub async fn entries(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut after = 0;
+        loop {
+            let url = format!(
+                "{}/simulator/ledger/entries?after={after}&limit=1000",
+                self.simulator_url
+            );
+            let page: Value = self
+                .http
+                .get(url)
+                .send()
+                .await
+                .expect("an answer")
+                .json()
+                .await
+                .expect("JSON");
+            let entries = page["entries"].as_array().cloned().unwrap_or_default();
+            if entries.is_empty() {
+                return all;
+            }
+            after = page["next_after"].as_u64().expect("a number");
+            all.extend(entries);
+        }
+    }
+
     /// Waits until as much time has passed as was planned, calling `tick` once a second.
     pub async fn watch(&mut self, mut tick: impl FnMut(&mut Self, u64)) {
         let began = Instant::now();
@@ -311,22 +338,7 @@ impl Fleet {
 
     /// Everything that Redis holds, as text.
     pub async fn dump(&self) -> String {
-        let keys: Vec<String> = self.redis.cli(&["KEYS", "*"]).await;
-        let mut all = String::new();
-        for key in keys {
-            let kind: String = self.redis.cli(&["TYPE", &key]).await;
-            let read: &[&str] = match kind.as_str() {
-                "hash" => &["HGETALL", &key],
-                "list" => &["LRANGE", &key, "0", "-1"],
-                "zset" => &["ZRANGE", &key, "0", "-1"],
-                "string" => &["GET", &key],
-                "stream" => &["XRANGE", &key, "-", "+"],
-                _ => continue,
-            };
-            let value: redis::Value = self.redis.cli(read).await;
-            all.push_str(&format!("{key} {value:?}\n"));
-        }
-        all
+        String::from_utf8_lossy(&self.redis.dump().await).into_owned()
     }
 
     /// Everything secret that was ever given to the fleet by us.

@@ -2,6 +2,7 @@
 //!
 //! - [`redis`]: a Redis of one's own, which can be paused, killed and restarted with its data.
 //! - [`fleet`]: processes over one Redis, to be killed and stopped.
+//! - [`site`]: the smallest deployment: one server, its Redis and the simulator.
 //! - [`process`]: the program `evergreen`, started, watched, signalled.
 //! - [`bench`]: apps, a store and the simulator in this process.
 //! - [`canary`]: secrets that are looked for in every output.
@@ -15,10 +16,12 @@ pub mod fleet;
 pub mod group;
 pub mod process;
 pub mod redis;
+pub mod site;
 pub mod wait;
 
 pub use bench::Bench;
 pub use canary::Canaries;
 pub use process::{Evergreen, Finished, Signal};
 pub use redis::RedisServer;
+pub use site::Site;
 pub use wait::eventually;

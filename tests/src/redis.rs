@@ -14,6 +14,7 @@
 //! server has lost nothing it acknowledged), no eviction, no snapshots.
 
 mod container;
+mod dump;
 mod local;
 
 use std::net::TcpListener;

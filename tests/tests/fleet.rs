@@ -4,6 +4,8 @@
 //! EVERGREEN_FLEET_WATCH_S=600 EVERGREEN_FLEET_LEASE_S=15 cargo nextest run --release -E
 //! 'binary(fleet)'` is the full size.
 
+use std::collections::BTreeMap;
+
 use evergreen_tests::Signal;
 use evergreen_tests::fleet::{Fleet, Plan};
 use serde_json::Value;
@@ -161,13 +163,23 @@ async fn a_fleet_whose_workers_are_killed_and_stopped_loses_only_unread_answers_
         lost += 1;
     }
     println!("rotation_lost: {lost}");
-    for chain in chains {
-        assert_eq!(number(&chain["double_sends_after_answer"]), 0, "{chain}");
-        assert!(
-            number(&chain["double_sends"]) <= 1,
-            "more than the one retry: {chain}"
-        );
+    // To the simulator an answer that a dead or stopped process will not read has been given. So what
+    // counts is each refresh token: it was presented once, or once more after an unknown outcome.
+    let mut presented: BTreeMap<String, u64> = BTreeMap::new();
+    for entry in fleet.entries().await {
+        if let Some(token) = entry["fingerprint"].as_str() {
+            *presented.entry(token.to_owned()).or_default() += 1;
+        }
     }
+    let most = presented.values().max().copied().unwrap_or_default();
+    println!(
+        "{} refresh tokens presented, each {most} times at most",
+        presented.len()
+    );
+    assert!(
+        most <= 2,
+        "a refresh token was presented more often than the one retry allows"
+    );
     // A loss is an answer that was never read. One that was read late, by a worker that had been
     // stopped, heals what was condemned meanwhile: so more may have been resent than were lost.
     let resent = chains

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Engine, Inner};
@@ -36,6 +37,7 @@ pub struct EngineBuilder {
     owner: String,
     counters: Arc<Counters>,
     news: Arc<News>,
+    ending: CancellationToken,
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
 }
 
@@ -47,6 +49,7 @@ impl EngineBuilder {
             owner,
             counters: Arc::default(),
             news: Arc::default(),
+            ending: CancellationToken::new(),
             runners: BTreeMap::new(),
         }
     }
@@ -60,6 +63,7 @@ impl EngineBuilder {
             counters: Arc::clone(&self.counters),
             activities,
             news: Arc::clone(&self.news),
+            ending: self.ending.clone(),
         };
         self.runners.insert(W::KIND, Arc::new(env));
         self
@@ -74,6 +78,7 @@ impl EngineBuilder {
             owner: self.owner,
             counters: self.counters,
             news: self.news,
+            ending: self.ending,
             runners: self.runners,
             caution: Caution::default(),
             turns: TaskTracker::new(),

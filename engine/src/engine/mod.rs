@@ -1,4 +1,20 @@
 //! The handle of the engine: signals, reading, and the one path by which a caller gets work done.
+//!
+//! # Signals
+//! [`Engine::signal`] queues, and returns when the store has it; the workflow is due from that moment, and
+//! some worker hears of it at once. A signal never shortens a lease: the holder's commit sees the inbox and
+//! makes the workflow due again. The exception is a pre-emptive one ([`Delivery::preemptive`]), which ends
+//! the lease in the same script. What is in flight is not called back; its commit will be fenced.
+//!
+//! # Getting an answer
+//! [`Engine::drive`] runs a turn here, under a claim of its own: the same code as a worker's, and there is
+//! no other. If somebody else holds the workflow it waits for their commit, bounded, and does itself what a
+//! holder that vanished has left. Callers that drive one workflow in one process are one; so what a caller
+//! gets is *a* turn, and whether its own signal was in it, it must read. Look at the state afterwards, and
+//! drive again where it is not as wanted.
+//!
+//! # Reading
+//! [`Engine::read`] is one reading of state and sealed blobs together. Two readings would be a torn one.
 
 mod build;
 mod drive;
@@ -6,6 +22,7 @@ mod drive;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::build::EngineBuilder;
@@ -49,6 +66,7 @@ struct Inner {
     owner: String,
     counters: Arc<Counters>,
     news: Arc<News>,
+    ending: CancellationToken,
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
     caution: Caution,
     turns: TaskTracker,
@@ -267,6 +285,11 @@ impl Engine {
     /// Whether what others own is left alone for now.
     pub(crate) fn is_cautious(&self) -> bool {
         self.0.caution.advised()
+    }
+
+    /// This process ends: from now on no activity begins, and those that run are broken off.
+    pub(crate) fn break_off(&self) {
+        self.0.ending.cancel();
     }
 
     pub(crate) fn news(&self) -> &News {

@@ -9,10 +9,27 @@
 //! it asks, through [`Effects`], to be woken, to have an activity performed, to have something sealed
 //! or published. The turn does what the *last* state asked for, after the state is safely written.
 //!
+//! # Why the enum is driven bare
 //! This is the only file of the engine that names `statig`. A machine is its shared storage (the
 //! type that implements [`Workflow`]) and its enum of states ([`Workflow::Phase`]); the engine drives
 //! that enum itself, because the wrapper that `statig` offers runs entry actions again whenever a
-//! stored machine is loaded. For the same reason a machine has no entry or exit actions.
+//! stored machine is loaded. For the same reason a machine has no entry or exit actions: loading a
+//! state is not entering it.
+//!
+//! # How you could get this wrong
+//!
+//! | if you | then | what catches it |
+//! |---|---|---|
+//! | rename a state or a field | what is stored does not load | parked with the reason; keep a stored record as a fixture |
+//! | leave a state in which something is under way without an answer to `ActivityLost` or an outcome | it sleeps there for ever | the count of ignored inputs, and the `?` in the log |
+//! | ask for an activity in a state without an answer to [`Input::Held`] | it would sleep for ever | the engine: a failed turn, in the end parked |
+//! | use a new key for the same letter after an unknown outcome | it arrives twice | nobody: put what names it into the data |
+//! | take [`Input::TimerFired`] for "my attempt is due" where the timer has several meanings | you act early | compare the time in the state with [`Context::now`] |
+//! | stay (`Handled`) in a state after its timer fired without setting it again | it has no timer | the `wake_at` of the log entry |
+//! | raise [`Workflow::SCHEMA`] without [`Workflow::upgrade`] | older records do not load | parked with the reason |
+//!
+//! Signals and activities are read as they were written, whatever the schema: add fields with a serde
+//! default, and do not take any away while an inbox may hold them.
 
 mod effects;
 

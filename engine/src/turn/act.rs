@@ -31,8 +31,10 @@ pub(super) async fn perform<W: Workflow>(
     };
     let work = std::panic::AssertUnwindSafe(env.activities.perform(call)).catch_unwind();
     // The activity keeps its own deadline; this only guards against one that does not.
-    match tokio::time::timeout_at(deadline + env.limits.lease / 30, work).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) | Err(_) => env.activities.unknown(&intent.activity),
+    let work = tokio::time::timeout_at(deadline + env.limits.lease / 30, work);
+    match env.ending.run_until_cancelled(work).await {
+        Some(Ok(Ok(outcome))) => outcome,
+        // It panicked, it overran, or this process ends.
+        Some(Ok(Err(_)) | Err(_)) | None => env.activities.unknown(&intent.activity),
     }
 }

@@ -102,7 +102,10 @@ async fn admission<W: Workflow>(
     activity: &W::Activity,
     last_round: bool,
 ) -> Admission {
-    if last_round || env.limits.activity_within(holding.trust.left()).is_none() {
+    if last_round
+        || env.ending.is_cancelled()
+        || env.limits.activity_within(holding.trust.left()).is_none()
+    {
         return Admission::Held { until: holding.now };
     }
     env.activities
@@ -134,13 +137,14 @@ async fn intend<W: Workflow>(
         End::Intent(&activity),
     )?;
     commit.strict = true;
-    let mut trust = Trust::start(env.limits.lease - env.limits.margin());
+    // If it is written, it renews the lease then or later: so trust counts from now, whenever the
+    // answer comes.
+    let trust = Trust::start(env.limits.lease - env.limits.margin());
     let v = holding.record.v;
     let mut answer = writing::send(env, &commit, v, Patience::Within(holding.trust)).await;
     if let Err(StoreError::Away { .. }) = answer {
-        // Too late to perform anything; but whether the intent was written must be known, so that
-        // "surely not begun" can be written behind it.
-        trust = Trust::start(Duration::ZERO);
+        // Most likely too late to perform anything; but whether the intent was written must be known,
+        // so that "surely not begun" can be written behind it.
         let lease = Trust::start(env.limits.lease);
         answer = writing::send(env, &commit, v, Patience::Within(lease)).await;
     }

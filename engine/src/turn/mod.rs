@@ -4,13 +4,45 @@
 //! claimed ─▶ load ─▶ advance ─▶ no activity wanted ─▶ final commit
 //!                       │
 //!                       └─▶ admitted? ─▶ intent commit ─▶ perform ─▶ advance(outcome) ─▶ final commit
+//!            ╰───────────── begin.rs ─────────────────╯ ╰ act.rs ╯ ╰───────── conclude.rs ─────────╯
 //! ```
 //!
-//! The intent commit writes the new state together with the activity and keeps the lease: whoever
-//! claims next sees what the holder had set out to do. It is strict, so nothing is performed on a
-//! state that a waiting signal would have changed. What was learnt is never thrown away: an outcome
-//! that must not be lost is committed until the store answers, and if the answer is `fenced` it is
-//! delivered as a signal instead.
+//! # The order of inputs
+//! First that an activity was lost (whoever claims finds in the record what a holder that vanished had
+//! set out to do), then the signals that the claim read, in their order, then the timer, if it has come
+//! *as it then stands*: a signal may have moved it. What is done is what the state after the last input
+//! asks for. Otherwise a lost activity would ask for a retry, the signal behind it would disconnect, and
+//! the request would leave all the same.
+//!
+//! # Intent before activity
+//! The intent commit writes the new state together with the activity and keeps the lease. So people see
+//! that something is under way, and so the next holder knows that it may have happened. Not acknowledged
+//! means not performed: the holder then writes that it surely did not begin, which is worth knowing.
+//!
+//! # Strict commits
+//! The intent, a verdict and the end of a workflow write nothing where a signal has come since the claim;
+//! the store answers with it instead, and the turn starts again from the same base with one input more.
+//! Nothing of the first reckoning is left: no event, no log, no sealed blob. After three rounds the turn
+//! goes on without its activity, so that a flood of signals delays and never starves.
+//!
+//! # What is learnt is not thrown away
+//! An outcome that the activity calls precious ([`Activities::redeliver`]) is committed until the store
+//! answers and its replicas confirm. If the answer is `fenced`, or the machine or the store cannot take
+//! it, it goes into the inbox as a signal, for whoever has the workflow now.
+//!
+//! # What can go wrong, and who finds out
+//!
+//! | the holder | finds it | the machine hears |
+//! |---|---|---|
+//! | dies before the intent | the next claim, after the lease | what the dead one would have told it |
+//! | dies after the intent | the next claim, after the lease | `ActivityLost` |
+//! | gets no answer to its intent within trust | itself | [`Activities::not_sent`]'s |
+//! | gets no answer from the outside | itself, at the deadline | [`Activities::unknown`]'s |
+//! | gets no answer to its final commit | itself | nothing: sent again, answered `already` |
+//! | pauses past its lease | the store: `fenced` | the next holder's `ActivityLost`, then the signal |
+//! | panics, or cannot read the record | itself (`poison.rs`) | nothing yet: later, or parked |
+//!
+//! Each line is a test in `tests/turns/`.
 
 mod act;
 mod begin;
@@ -22,6 +54,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use self::begin::Begun;
 use crate::activities::Activities;
@@ -89,6 +122,8 @@ pub(crate) struct Env<W: Workflow> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) activities: Arc<dyn Activities<W>>,
     pub(crate) news: Arc<News>,
+    /// This process ends: no activity begins, and those that run are broken off.
+    pub(crate) ending: CancellationToken,
 }
 
 /// What is said of a panic: its own words may be anybody's, and stand in the error output.

@@ -1,8 +1,31 @@
-//! When to look for due workflows, and how many at once. What happens to one of them is in `turn.rs`.
+//! When to look for due workflows, and how many at once. What happens to one of them is in `turn/`.
 //!
-//! A worker keeps an agenda of what replies told it, claims what is due, one turn a permit, and
-//! otherwise sleeps until the next due time, a wake-up message or the cap, whichever is first. A
-//! message that is lost costs at most the cap.
+//! # When
+//! A worker keeps an agenda: the heads of each partition's `due` set, as the last reply told them. Every
+//! reply of a claim and of a commit brings them along, so a busy worker never asks. An idle one sleeps
+//! until the next due time, a wake-up message, or the cap, whichever is first. Messages may be lost; then
+//! it finds out when it looks at all partitions, which nothing puts off for longer than the cap.
+//!
+//! # How many
+//! A permit comes before a claim: what is held is being worked on, and what cannot start now is left for
+//! others. Among the due entries of a partition it takes any, so that workers that were told the same do
+//! not all want the same.
+//!
+//! # What it leaves alone
+//! Kinds that it does not run. What it is at already. What another owns, for one lease after the store has
+//! become another run (`caution.rs`). What it cannot read, it gives back without counting where a newer
+//! worker may be able to.
+//!
+//! # How it stops
+//! It claims no more, ends its helpers at once, and waits for the turns that run, no longer than the grace.
+//! Activities that are still running then are broken off: their machines hear that nobody knows how they
+//! ended, and others may have them at once. Only what the store does not answer for is left to its lease.
+//! An engine that has broken off performs nothing more: it is for a process that ends.
+//!
+//! # How you could get this wrong
+//! By running workers of one key space that do not know all of its kinds: each reply tells of sixteen
+//! entries a partition, and sixteen that nobody runs hide what is behind them. Give such kinds a prefix of
+//! their own.
 
 mod place;
 mod poller;
@@ -29,7 +52,7 @@ pub struct WorkerOptions {
 /// What a worker left behind when it stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped {
-    /// Turns that had not ended when the grace time was over; their leases run out.
+    /// Turns that could not be ended even by breaking off; their leases run out.
     pub unfinished: usize,
 }
 
@@ -59,7 +82,12 @@ pub async fn run(
         helpers.wait().await;
         engine.turns().wait().await;
     };
-    let _ = tokio::time::timeout(grace, all).await;
+    if tokio::time::timeout(grace, all).await.is_err() {
+        // What is broken off becomes known to its machine, and is due at once for others.
+        engine.break_off();
+        let commit = engine.limits().lease / 15;
+        let _ = tokio::time::timeout(commit, engine.turns().wait()).await;
+    }
     Stopped {
         unfinished: engine.turns().len(),
     }

@@ -109,6 +109,7 @@ async fn an_outcome_that_must_not_be_lost_waits_for_the_store() {
     let driven = world.drive(&id).await;
     assert_eq!(driven, Driven::Turned(TurnEnd::Finished { v: 2 }));
     assert_eq!(world.script.settled(), [Ended::Done(1)]);
+    assert_eq!(world.store.calls(Op::Commit), 1 + 40 + 1 + 1);
     assert!(world.now().await > BEGIN + 30_000);
     assert_eq!(world.events().await, ["WORKED"]);
 }

@@ -183,6 +183,8 @@ async fn a_kind_that_it_does_not_run_is_left_alone() {
     assert_eq!(world.script.performed(), [1]);
     let left = world.inspect(&stranger);
     assert_eq!(left.record.unwrap().fence, 0);
+    assert_eq!(world.store.calls(Op::Claim), 1, "it is not even asked for");
+    assert_eq!(count(&world.engine.counters().store_away), 0);
     assert_eq!((left.due, left.inbox.len()), (Some(BEGIN), 1));
     running.stop().await;
 }
@@ -264,8 +266,33 @@ async fn stopping_waits_no_longer_than_its_grace() {
     world.send(&id("a"), Signal::Begin(1)).await;
     world.script.begun.notified().await;
     let before = world.now().await;
-    assert_eq!(running.stop().await, Stopped { unfinished: 1 });
+    assert_eq!(running.stop().await, Stopped { unfinished: 0 });
     assert_eq!(world.now().await - before, 2_000);
+    // What was broken off is not left to its lease: the machine has heard that nobody knows.
+    assert_eq!(world.heard(&id("a")).await, ["Begin(1)", "Unknown"]);
+    let left = world.inspect(&id("a"));
+    assert_eq!(left.record.unwrap().attempt, 0);
+    assert!(
+        left.due.is_some_and(|due| due <= before + 2_000),
+        "due now, for others"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_a_store_that_is_away() {
+    let limits = Limits {
+        shutdown_grace: Duration::from_secs(2),
+        ..Limits::default()
+    };
+    let world = World::with(Script::default(), limits);
+    let rest = std::future::pending();
+    world.store.before_next(Op::Commit, rest);
+    let running = Running::start(&world);
+    world.send(&id("a"), Signal::Begin(1)).await;
+    settle().await;
+    let before = world.now().await;
+    assert_eq!(running.stop().await, Stopped { unfinished: 1 });
+    assert!(world.now().await - before <= 3_000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -286,7 +286,7 @@ mod tests {
         assert!(err.text().contains("key_1") && !err.text().contains("CANARY"));
         let seen = stub.seen();
         assert_eq!(seen[0].line, "POST /v1/apikeys");
-        let body = json!({"name": "psa", "scope": "read token", "tenant": "acme"});
+        let body = json!({"name": "psa", "scopes": ["read", "token"], "tenants": ["acme"]});
         assert_eq!(seen[0].body, body);
     }
 

@@ -1,6 +1,7 @@
 //! Keys that are made, listed and revoked by the API itself.
 
 use axum::http::StatusCode;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::fixture::Fixture;
@@ -20,7 +21,7 @@ async fn made(
 #[tokio::test]
 async fn a_key_is_told_once_works_and_is_revoked() {
     let fixture = Fixture::new().await;
-    let body = json!({ "name": "grafana", "scope": "read" });
+    let body = json!({ "name": "grafana", "scopes": ["read"], "tenants": null });
     let (status, new) = made(&fixture, &fixture.admin, body).await;
     assert_eq!(status, StatusCode::CREATED);
     let (id, key) = (new["id"].as_str().unwrap(), new["key"].as_str().unwrap());
@@ -60,15 +61,26 @@ async fn only_admins_may_and_what_is_wrong_is_named() {
             fixture.get("/v1/apikeys", key).await.status,
             StatusCode::FORBIDDEN
         );
-        let body = json!({ "name": "x", "scope": "admin" });
+        let body = json!({ "name": "x", "scopes": ["admin"] });
         assert_eq!(made(&fixture, key, body).await.0, StatusCode::FORBIDDEN);
     }
     for (body, field) in [
-        (json!({ "scope": "read" }), "name"),
-        (json!({ "name": "x" }), "scope"),
-        (json!({ "name": "x", "scope": "root" }), "scope"),
+        (json!({ "scopes": ["read"] }), "name"),
+        (json!({ "name": "x" }), "scopes"),
+        (json!({ "name": "x", "scopes": [] }), "scopes"),
+        (json!({ "name": "x", "scopes": "read" }), "scopes"),
+        (json!({ "name": "x", "scopes": ["root"] }), "scopes"),
+        (json!({ "name": "x", "scope": "read" }), "scope"),
         (
-            json!({ "name": "x", "scope": "read", "tenant": "a/b" }),
+            json!({ "name": "x", "scopes": ["read"], "tenants": [] }),
+            "tenants",
+        ),
+        (
+            json!({ "name": "x", "scopes": ["read"], "tenants": "acme" }),
+            "tenants",
+        ),
+        (
+            json!({ "name": "x", "scopes": ["read"], "tenants": ["a/b"] }),
             "tenant",
         ),
     ] {
@@ -81,21 +93,44 @@ async fn only_admins_may_and_what_is_wrong_is_named() {
     }
 }
 
+/// Else an admin, who may not take tokens, would only have to make a key that may.
+#[tokio::test]
+async fn nobody_gives_away_what_they_lack() {
+    let fixture = Fixture::new().await;
+    let both = [Scope::Admin, Scope::Token];
+    let both = fixture.keys.create("both", &both, None).await.unwrap();
+    let both = both.key.expose_secret();
+    for (by, scopes, expected) in [
+        (fixture.admin.as_str(), &["token"][..], 422),
+        (&fixture.admin, &["admin", "token"], 422),
+        (&fixture.admin, &["admin"], 201),
+        (&fixture.admin, &["read"], 201),
+        (both, &["token"], 201),
+        (both, &["admin", "read", "token"], 201),
+    ] {
+        let before = fixture.keys.list().await.unwrap().len();
+        let body = json!({ "name": "x", "scopes": scopes });
+        let (status, told) = made(&fixture, by, body).await;
+        assert_eq!(status.as_u16(), expected, "{scopes:?} {told}");
+        let after = fixture.keys.list().await.unwrap().len();
+        assert_eq!(after - before, usize::from(expected == 201));
+        if expected == 422 {
+            assert_eq!(told["field"], "scopes");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_key_bound_to_a_tenant_rules_over_no_other() {
     let fixture = Fixture::new().await;
     let bound = fixture.key(Scope::Admin, "acme").await;
-    let ask = |tenant| json!({ "name": "x", "scope": "token", "tenant": tenant });
+    let ask = |tenants| json!({ "name": "x", "scopes": ["read"], "tenants": tenants });
+    for beyond in [json!(null), json!(["other"]), json!(["acme", "other"])] {
+        let (status, told) = made(&fixture, &bound, ask(beyond)).await;
+        assert_eq!((status.as_u16(), &told["field"]), (422, &json!("tenants")));
+    }
     assert_eq!(
-        made(&fixture, &bound, ask(json!(null))).await.1["field"],
-        "tenant"
-    );
-    assert_eq!(
-        made(&fixture, &bound, ask(json!("other"))).await.1["field"],
-        "tenant"
-    );
-    assert_eq!(
-        made(&fixture, &bound, ask(json!("acme"))).await.0,
+        made(&fixture, &bound, ask(json!(["acme"]))).await.0,
         StatusCode::CREATED
     );
 
