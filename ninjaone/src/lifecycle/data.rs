@@ -172,6 +172,9 @@ pub enum Phase {
         at: Millis,
         /// What led to this.
         source: Source,
+        /// Until when the host wants to be left alone; nobody shortens that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Millis>,
     },
     /// One holder has written down that it will send a request.
     Refreshing {

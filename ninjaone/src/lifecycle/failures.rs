@@ -76,7 +76,11 @@ impl Credential {
         self.failures.last = Some(detail.clone());
         // Jitter is added, never subtracted.
         let at = until.max(context.now) + timing::spread(2_000, context.random);
-        self.try_again(Purpose::Retry, at, Source::Failure, context)
+        let mut phase = self.try_again(Purpose::Retry, at, Source::Failure, context);
+        if let Phase::Scheduled { not_before, .. } = &mut phase {
+            *not_before = Some(until);
+        }
+        phase
     }
 
     /// Retryable, and certainly nothing was spent.

@@ -21,7 +21,7 @@
 //! This is the only file that names `statig`. No entry or exit actions: loading a state is not
 //! entering it.
 
-use evergreen_engine::{Context, Input, Millis};
+use evergreen_engine::{Context, Input};
 use statig::prelude::*;
 
 use super::data::{Credential, Phase, Purpose, Source};
@@ -70,9 +70,11 @@ impl Credential {
         purpose: &mut Purpose,
         at: &mut u64,
         source: &mut Source,
+        not_before: &mut Option<u64>,
         input: &Input<Credential>,
         context: &mut Context<'_, Credential>,
     ) -> Answer {
+        let paused = not_before.filter(|until| *until > context.now);
         match input {
             Input::TimerFired if *at <= context.now => {
                 let source = if matches!(source, Source::Lazy | Source::Operator) {
@@ -103,13 +105,13 @@ impl Credential {
                     .grant
                     .as_ref()
                     .is_some_and(|g| g.generation > *generation);
-                // A lazy caller never shortens a back-off; an operator does, but not a pause.
+                // A lazy caller never shortens a back-off; an operator does. Nobody shortens a pause.
                 let patient = *who == Source::Lazy && *purpose == Purpose::Retry;
                 if moved_on {
                     return Handled;
                 }
-                if *at <= context.now {
-                    // It is due, and perhaps held back: then that stands. Who asked first is told.
+                if *at <= context.now || paused.is_some() {
+                    // It comes as soon as it may. Who asked first is told.
                     if !matches!(source, Source::Lazy | Source::Operator) {
                         *source = *who;
                     }
@@ -122,12 +124,15 @@ impl Credential {
                     purpose: *purpose,
                     at: context.now,
                     source: *who,
+                    not_before: None,
                 };
                 context.effects.wake_at(context.now);
                 Transition(phase)
             }
             Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
-            Input::Signal(Signal::ConfigurationChanged) if *purpose == Purpose::Refresh => {
+            Input::Signal(Signal::ConfigurationChanged)
+                if *purpose == Purpose::Refresh && paused.is_none() =>
+            {
                 if self.planned_at(context.now, context.facts) == *at {
                     return Handled;
                 }
@@ -135,11 +140,13 @@ impl Credential {
             }
             Input::Signal(Signal::ConfigurationChanged) => Handled,
             Input::Signal(Signal::Reset) => {
-                context.effects.wake_at(context.now);
+                let at = paused.unwrap_or(context.now);
+                context.effects.wake_at(at);
                 Transition(Phase::Scheduled {
                     purpose: Purpose::Probe,
-                    at: context.now,
+                    at,
                     source: Source::Operator,
+                    not_before: paused,
                 })
             }
             _ => Super,
@@ -201,17 +208,13 @@ impl Credential {
             Input::Held { until } => {
                 let phase = match *attention {
                     Some(attention) => {
+                        let turn = self.turn_behind_a_pause(*until, context.now);
                         context.effects.wake_at(context.now);
+                        context.effects.hold_until(turn);
                         Phase::Active { attention }
                     }
-                    None => self.try_again(*purpose, context.now, *source, context),
+                    None => self.wait_behind_a_pause(*purpose, *until, *source, context),
                 };
-                // Seen before the pause ends if there is something to be said before.
-                let turn = *until + self.place_behind_a_pause(context.now);
-                let word = self.next_word(context.now, context.facts);
-                context
-                    .effects
-                    .hold_until(word.map_or(turn, |word| word.min(turn)));
                 Transition(phase)
             }
             Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
@@ -306,16 +309,6 @@ fn or_stay(phase: Option<Phase>) -> Answer {
 }
 
 impl Credential {
-    /// Soonest expiry first: behind a pause the order is that of what expires, from what expired ten
-    /// minutes ago or earlier to what has an hour left or more, spread over four seconds.
-    fn place_behind_a_pause(&self, now: Millis) -> Millis {
-        const OVERDUE_MAX: Millis = 600_000;
-        const LEFT_MAX: Millis = 3_600_000;
-        let expires_at = self.grant.as_ref().and_then(|grant| grant.expires_at);
-        let left = expires_at.unwrap_or(now).saturating_add(OVERDUE_MAX);
-        left.saturating_sub(now).min(LEFT_MAX + OVERDUE_MAX) / 1_000
-    }
-
     /// Finds out whether what a person was to put right has been put right.
     fn look_again(
         &mut self,

@@ -5,8 +5,9 @@
 //! | `machine.rs` | the chart, and the answer of each state to each input: read this first |
 //! | `data.rs` | what all states share, and the states |
 //! | `inputs.rs` | signals, outcomes, the one activity, and what may be sealed |
-//! | `grants.rs` | new grants, rotated pairs, rescued pairs: which generation wins |
+//! | `grants.rs` | new grants and rotated pairs: which generation wins |
 //! | `adoption.rs` | whether tokens from outside are better than what is stored |
+//! | `rescue.rs` | pairs that could not be committed when they came |
 //! | `failures.rs` | what follows from each way to fail |
 //! | `timing.rs` | when the next request leaves, as arithmetic |
 //! | `schedule.rs` | the one timer and the several deadlines behind it |
@@ -20,6 +21,7 @@ mod failures;
 mod grants;
 mod inputs;
 mod machine;
+mod rescue;
 mod schedule;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,7 @@ impl Credential {
             purpose,
             at,
             source,
+            not_before: None,
         };
         context
             .effects
@@ -113,8 +114,38 @@ impl Credential {
         self.schedule(purpose, at, source, context)
     }
 
+    /// Waits behind a pause of the host. The state says so itself, since another worker may not know
+    /// of the pause; and the timer still comes for what is to be said meanwhile.
+    pub(super) fn wait_behind_a_pause(
+        &mut self,
+        purpose: Purpose,
+        until: Millis,
+        source: Source,
+        context: &mut Context<'_, Credential>,
+    ) -> Phase {
+        let turn = self.turn_behind_a_pause(until, context.now);
+        let mut phase = self.try_again(purpose, turn, source, context);
+        if let Phase::Scheduled { not_before, .. } = &mut phase {
+            *not_before = Some(until).filter(|until| *until > context.now);
+        }
+        phase
+    }
+
+    /// Soonest expiry first: behind a pause the order is that of what expires, from what expired ten
+    /// minutes ago or earlier to what has an hour left or more, spread over four seconds.
+    pub(super) fn turn_behind_a_pause(&self, until: Millis, now: Millis) -> Millis {
+        const OVERDUE_MAX: Millis = 600_000;
+        const LEFT_MAX: Millis = 3_600_000;
+        if until <= now {
+            return now;
+        }
+        let expires_at = self.grant.as_ref().and_then(|grant| grant.expires_at);
+        let left = expires_at.unwrap_or(now).saturating_add(OVERDUE_MAX);
+        until + left.saturating_sub(now).min(LEFT_MAX + OVERDUE_MAX) / 1_000
+    }
+
     /// The next time at which something is to be said.
-    pub(super) fn next_word(&self, now: Millis, settings: &Settings) -> Option<Millis> {
+    fn next_word(&self, now: Millis, settings: &Settings) -> Option<Millis> {
         self.to_be_said(settings).filter(|at| *at > now).min()
     }
 

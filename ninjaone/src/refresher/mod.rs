@@ -3,12 +3,14 @@
 //! | file | holds |
 //! |---|---|
 //! | `perform.rs` | the request: what is opened for it, what its answer means |
+//! | `late.rs` | a reply past its deadline: read on, and what it brings delivered |
 //! | `sealing.rs` | sealing what the machine asks to have sealed |
 //! | `keeper.rs` | the journal around a rotated pair, and its replay |
 //! | `gate.rs` | being polite to a host |
 
 mod gate;
 mod keeper;
+mod late;
 mod perform;
 mod sealing;
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use evergreen_engine::store::{Signalled, StoreError};
-use evergreen_engine::{Call, Delivery, Millis, WeakEngine, WorkflowId};
+use evergreen_engine::{Call, Millis, WorkflowId};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::Refresher;
-use super::sealing::{blob, rescued, workflow};
+use super::late::read_on;
+use super::sealing::{blob, workflow};
 use crate::integration::{GrantKind, GrantRef};
-use crate::lifecycle::{Credential, Issued, Outcome, Refresh, Signal};
+use crate::lifecycle::{Credential, Issued, Outcome, Refresh};
 use crate::provider::{
     Answer, Attention, ClientApp, Detail, InstanceUrl, Reason, Reply, TokenCall, TokenRequest, Why,
 };
@@ -19,8 +19,6 @@ use crate::vault::{Pair, Place};
 
 /// What is left for the request after waiting for a place at the gate, or half of the time there is.
 const REQUEST_MIN: Duration = Duration::from_secs(4);
-/// Between two tries to deliver a pair that came late.
-const DELIVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The word for an outcome in the metric.
 pub(super) fn word(outcome: &Outcome) -> &'static str {
@@ -202,7 +200,7 @@ impl Clocks {
 }
 
 /// What an answer means for the machine. A pair is in the journal when this returns.
-async fn judge(refresher: &Refresher, answered: Answered, reply: Reply) -> Outcome {
+pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Reply) -> Outcome {
     let Answered {
         id,
         claim,
@@ -347,56 +345,10 @@ struct Partly {
 }
 
 /// What a reply needs to be of use.
-struct Answered {
-    id: WorkflowId,
+pub(super) struct Answered {
+    pub(super) id: WorkflowId,
     claim: String,
     activity: Refresh,
     old: Option<Pair>,
     clock: Clocks,
-}
-
-/// Goes on reading after the deadline: a pair that still comes is journalled and delivered.
-fn read_on(
-    refresher: &Refresher,
-    answered: Answered,
-    reply: tokio::task::JoinHandle<Option<Reply>>,
-) {
-    let Some(engine) = refresher.engine.get().and_then(WeakEngine::upgrade) else {
-        return;
-    };
-    let worker = refresher.clone();
-    engine.turns().clone().spawn(async move {
-        let Ok(Some(reply)) = reply.await else { return };
-        let id = answered.id.clone();
-        let outcome = judge(&worker, answered, reply).await;
-        let Outcome::Refreshed(issued) = outcome else {
-            return;
-        };
-        tracing::warn!(workflow = %id, "a pair came after the deadline; it is delivered");
-        let signal = Signal::Rescued(rescued(&worker.ring, &id, &issued));
-        let delivery = Delivery {
-            durable: true,
-            ..Delivery::default()
-        };
-        loop {
-            let told = engine
-                .signal::<Credential>(&id, &signal, delivery.clone())
-                .await;
-            match told {
-                Ok(Signalled::Queued {
-                    confirmed: true, ..
-                }) => break,
-                // It stays in the journal, for a replay.
-                Ok(Signalled::Unknown) | Err(StoreError::Refused { .. }) => return,
-                Ok(Signalled::Queued { .. } | Signalled::Full) | Err(StoreError::Away { .. }) => {}
-            }
-            tokio::time::sleep(DELIVERY_PAUSE).await;
-        }
-        if let Some(entry) = &issued.entry {
-            worker
-                .keeper
-                .settled(entry.id(), worker.confirms_disks())
-                .await;
-        }
-    });
 }

@@ -173,6 +173,7 @@ impl StatusView {
                 purpose,
                 at,
                 source,
+                ..
             } => {
                 self.purpose = word(purpose);
                 self.source = Some(source.as_str().to_owned());

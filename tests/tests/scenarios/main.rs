@@ -8,6 +8,7 @@ mod classification;
 mod concurrency;
 mod connect;
 mod crash_safety;
+mod hosts;
 mod scheduling;
 mod secrecy;
 mod success;

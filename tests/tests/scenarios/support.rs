@@ -7,7 +7,7 @@ use evergreen_tests::Bench;
 use evergreen_tests::bench::adopt;
 use ninjaone::integration::Target;
 use ninjaone::lifecycle::KIND;
-use ninjaone::service::{Adopted, App, StatusView, TokenAsk};
+use ninjaone::service::{Adopted, App, ServiceError, StatusView, TokenAsk};
 use ninjaone::simulator::{Fault, SeededGrant, SimulatorOptions};
 use serde_json::Value;
 
@@ -123,6 +123,12 @@ impl Life {
         let answer = reqwest::Client::new().get(url).bearer_auth(token).send();
         answer.await.unwrap().status().is_success()
     }
+}
+
+/// Why no token is given.
+pub(crate) async fn refused(app: &App, life: &Life) -> ServiceError {
+    let answer = app.token(&life.target, &TokenAsk::default()).await;
+    answer.map(drop).unwrap_err()
 }
 
 pub(crate) fn target(grant: &SeededGrant) -> Target {

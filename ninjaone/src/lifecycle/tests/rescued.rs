@@ -94,6 +94,7 @@ fn s25_an_older_pair_is_tried_once_before_the_verdict() {
         purpose: Purpose::Probe,
         at: life.now,
         source: crate::lifecycle::Source::Rescued,
+        not_before: None,
     };
     assert_eq!(life.phase, probe);
     assert!(life.attempt().exempt, "its one try is not held up");

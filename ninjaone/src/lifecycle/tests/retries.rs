@@ -134,8 +134,8 @@ fn behind_a_pause_the_soonest_expiry_comes_first() {
         life.data.grant.as_mut().unwrap().expires_at = expires_at;
         life.data.expiring_told = Some(1);
         let until = life.now + 30 * SECOND;
-        let heard = life.hear(&Input::Held { until });
-        heard.effects.held_until().unwrap() - until
+        life.hear(&Input::Held { until });
+        life.timer.unwrap() - until
     };
     let places: Vec<_> = [-9_999, -300, -10, 10, 900, 9_999].map(place).into();
     assert!(places.is_sorted() && places[0] < places[1] && places[1] < places[2]);
@@ -170,6 +170,33 @@ fn a_pause_changes_neither_what_the_attempt_is_for_nor_what_a_person_is_told() {
         }
     );
     assert!(probe, "{:?}", life.phase);
+}
+
+#[test]
+fn s34_nobody_shortens_a_pause() {
+    for throttles_itself in [true, false] {
+        let mut life = Life::refreshing();
+        let until = life.now + 120 * SECOND;
+        if throttles_itself {
+            life.outcome(throttled(until));
+        } else {
+            life.hear(&Input::Held { until });
+        }
+        let planned = wait(&life);
+        life.settings.refresh_buffer = Some(std::time::Duration::from_secs(60));
+        for signal in [
+            refresh_now(Source::Lazy, 9),
+            refresh_now(Source::Operator, 9),
+            Signal::ConfigurationChanged,
+        ] {
+            life.signal(signal);
+            assert_eq!(wait(&life), planned);
+        }
+        life.signal(Signal::Reset);
+        assert_eq!(wait(&life), 120 * SECOND);
+        life.attempt();
+        assert!(life.now >= until);
+    }
 }
 
 #[test]

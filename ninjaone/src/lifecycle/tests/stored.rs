@@ -38,6 +38,7 @@ fn every_state_that_was_ever_stored_still_loads() {
         "refreshing",
         "refreshing_first_release",
         "scheduled",
+        "scheduled_behind_a_pause",
         "scheduled_in_trouble",
     ] {
         let (data, phase) = load(text);
