@@ -4,7 +4,7 @@
 //! - [`fleet`]: processes over one Redis, to be killed and stopped.
 //! - [`site`]: the smallest deployment: one server, its Redis and the simulator.
 //! - [`process`]: the program `evergreen`, started, watched, signalled.
-//! - [`bench`]: apps, a store and the simulator in this process.
+//! - [`bench`](mod@bench): apps, a store and the simulator in this process.
 //! - [`canary`]: secrets that are looked for in every output.
 //! - [`wait`]: waiting for a condition, bounded. No test sleeps for a fixed time.
 //!

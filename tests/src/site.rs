@@ -122,9 +122,10 @@ impl Site {
         let url = format!("{}/simulator/{what}", self.simulator_url);
         let answer = self.http.post(url).json(body).send().await;
         let answer = answer.expect("the simulator answers");
-        assert!(answer.status().is_success(), "{what}: {}", answer.status());
-        let bytes = answer.bytes().await.expect("a body");
-        serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        assert!(status.is_success(), "{what}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
     /// Asks the API and shows status, headers and body as one text.

@@ -28,6 +28,13 @@ pub(super) fn settings(flags: &SettingFlags, role: Role) -> Result<Config, Failu
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    if config.client.is_none() && role != Role::Dev {
+        // Said here, because the browser in which a consent fails is somebody else's.
+        tracing::warn!(
+            "EVERGREEN_NINJAONE_CLIENT_ID is not set: nobody can consent, and only grants imported \
+             with an app of their own are refreshed"
+        );
+    }
     Ok(config)
 }
 

@@ -93,7 +93,10 @@ async fn read(args: &Args, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
     }
     let failed = |e: Error| Failure::of(Exit::Usage, doing, &e);
     match args.format {
-        Format::Alga => alga::read(&args.path).map_err(failed),
+        Format::Alga => alga::read(&args.path).map_err(|e| {
+            failed(e)
+                .help("PATH is the directory that holds Alga PSA's secrets, with tenants/ in it")
+        }),
         Format::Jsonl if args.path == Path::new("-") => lines(std::io::stdin().lock(), &args.path),
         Format::Jsonl => {
             let failed = |source| {
