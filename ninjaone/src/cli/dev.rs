@@ -204,16 +204,54 @@ fn welcome(
              Dashboard: {url}/#key={secret}\n\n\
              In another terminal:\n\n  \
              export EVERGREEN_URL={url}\n  \
-             export EVERGREEN_API_KEY={secret}\n\n  \
-             evergreen list                        what there is\n  \
-             evergreen events --follow             refreshes as they happen\n  \
-             evergreen token {first}/{INTEGRATION}             a valid access token\n\n\
+             export EVERGREEN_API_KEY={secret}\n\n\
+             {}\n\
              Ctrl-C ends it.\n",
             TENANTS.len(),
             LIFE.as_secs(),
+            worth_trying(&program(), first),
         )
     };
     ui.hand_over(&SecretString::from(text))
+}
+
+/// Three commands, and what each shows.
+fn worth_trying(program: &str, tenant: &str) -> String {
+    let commands = [
+        ("list".to_owned(), "what there is"),
+        ("events --follow".to_owned(), "refreshes as they happen"),
+        (
+            format!("token {tenant}/{INTEGRATION}"),
+            "a valid access token",
+        ),
+    ];
+    let line = |(command, what): &(String, &str)| format!("  {program} {command:<20} {what}\n");
+    commands.iter().map(line).collect()
+}
+
+/// How a visitor calls this program: by its name if that is what the shell would find, else by where
+/// it lies, seen from here.
+fn program() -> String {
+    let name = "evergreen";
+    let Ok(this) = std::env::current_exe().and_then(std::fs::canonicalize) else {
+        return name.to_owned();
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file());
+    if found
+        .and_then(|found| std::fs::canonicalize(found).ok())
+        .as_ref()
+        == Some(&this)
+    {
+        return name.to_owned();
+    }
+    let here = std::env::current_dir().and_then(std::fs::canonicalize);
+    let near = here
+        .ok()
+        .and_then(|here| this.strip_prefix(here).ok().map(ToOwned::to_owned));
+    near.unwrap_or(this).display().to_string()
 }
 
 #[cfg(test)]
@@ -259,6 +297,15 @@ mod tests {
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");
         }
+        for what in [
+            "what there is",
+            "refreshes as they happen",
+            "a valid access token",
+        ] {
+            assert!(text.contains(what), "{what}\n{text}");
+        }
+        // Not installed under its name, so the visitor is told where it lies.
+        assert!(text.contains(&format!("{} list", program())) && program() != "evergreen");
         let mut ui = Ui::for_test(true, json_out.clone(), Kept::default());
         welcome(&app, &simulator, &key, &place, &mut ui).unwrap();
         assert_eq!(json_out.json()["api_key"], secret);
