@@ -1,0 +1,113 @@
+//! Tokens for those who need one, as the commands hand them over (scenarios 59 and 60).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use evergreen_tests::site::Site;
+use serde_json::{Value, json};
+
+const SECRET: &str = "a-client-secret-for-this-test";
+
+/// A server with one live integration, and a key that may read its token.
+async fn site() -> (Site, String, String) {
+    let site = Site::start(SECRET).await;
+    let key = site.key(&["admin", "token"]).await;
+    let seeded = site
+        .simulated(
+            "seed",
+            &json!({"list": [{"tenant": "acme", "integration": "prod"}]}),
+        )
+        .await;
+    let grant = &seeded["grants"][0];
+    let path = site.file("grants.jsonl");
+    fs::write(&path, format!("{grant}\n")).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let import = site.from_afar(&key, &["import", "--format", "jsonl", &path, "--json"]);
+    assert_eq!(site.run(import).await.expect_code(0).json()["adopted"], 1);
+    let token = grant["access_token"].as_str().unwrap().to_owned();
+    (site, key, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s59_tokens_json_is_what_its_reader_expects_and_its_owner_alone_may_read_it() {
+    let (site, key, token) = site().await;
+    let path = site.file("tokens.json");
+    let machine = json!({
+        "access_token": "of-the-machine", "refresh_token": null, "expires_at": null,
+        "scope": null, "token_type": "Bearer", "valid": true,
+    });
+    fs::write(&path, json!({"client": machine, "user": null}).to_string()).unwrap();
+    let before = fs::metadata(&path).unwrap();
+    let text = path.to_str().unwrap();
+    let write = [
+        "token",
+        "acme/prod",
+        "--format",
+        "tokens-json",
+        "--output",
+        text,
+    ];
+    site.run(site.from_afar(&key, &write).env("TZ", "UTC"))
+        .await
+        .expect_code(0);
+
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!(after.permissions().mode() & 0o777, 0o600);
+    use std::os::unix::fs::MetadataExt as _;
+    assert_ne!(
+        before.ino(),
+        after.ino(),
+        "replaced as a whole, never written in place"
+    );
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(
+        written.starts_with("{\n  \"client\": {\n"),
+        "two blanks a level: {written}"
+    );
+    let tokens: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(tokens["client"], machine, "the other slot survives");
+    let user = &tokens["user"];
+    assert_eq!(user["access_token"], token.as_str());
+    assert_eq!(
+        user["refresh_token"],
+        Value::Null,
+        "not without being asked for"
+    );
+    assert_eq!(
+        (&user["token_type"], &user["valid"]),
+        (&json!("Bearer"), &json!(true))
+    );
+    let members: Vec<&String> = user.as_object().unwrap().keys().collect();
+    assert_eq!(members.len(), 6, "{members:?}");
+    let expires_at = user["expires_at"].as_str().unwrap();
+    let naive = chrono::NaiveDateTime::parse_from_str(expires_at, "%Y-%m-%dT%H:%M:%S%.6f");
+    assert!(
+        naive.is_ok() && expires_at.len() == 26,
+        "six digits, no zone: {expires_at}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s60_a_child_gets_the_token_in_its_environment_and_its_exit_code_is_passed_on() {
+    let (site, key, token) = site().await;
+    let script = "printf '%s|%s|%s' \"$NINJARMM_USER_ACCESS_TOKEN\" \"$NINJARMM_BASE_URL\" \
+                  \"$NINJARMM_USER_EXPIRES_IN\"; exit 7";
+    let exec = site.from_afar(&key, &["exec", "acme/prod", "--", "sh", "-c", script]);
+    let said = site.run(exec).await.expect_code(7);
+    let given: Vec<&str> = said.stdout.split('|').collect();
+    assert_eq!(given[0], token);
+    assert!(given[1].starts_with("http://127.0.0.1:"), "{}", given[1]);
+    assert!(
+        (1..=600).contains(&given[2].trim().parse::<u64>().unwrap()),
+        "{}",
+        given[2]
+    );
+
+    let env = site.from_afar(&key, &["token", "acme/prod", "--format", "env"]);
+    let said = site.run(env).await.expect_code(0);
+    assert!(
+        said.stdout
+            .contains(&format!("export NINJARMM_USER_ACCESS_TOKEN='{token}'"))
+    );
+    assert!(!said.stdout.contains("REFRESH_TOKEN"));
+}
