@@ -20,11 +20,11 @@ async fn site() -> (Site, String, String) {
         .await;
     let grant = &seeded["grants"][0];
     let path = site.file("grants.jsonl");
-    fs::write(&path, format!("{grant}\n")).unwrap();
-    let path = path.to_str().unwrap().to_owned();
+    fs::write(&path, format!("{grant}\n")).expect("a file");
+    let path = path.to_str().expect("UTF-8").to_owned();
     let import = site.from_afar(&key, &["import", "--format", "jsonl", &path, "--json"]);
     assert_eq!(site.run(import).await.expect_code(0).json()["adopted"], 1);
-    let token = grant["access_token"].as_str().unwrap().to_owned();
+    let token = grant["access_token"].as_str().expect("a token").to_owned();
     (site, key, token)
 }
 
