@@ -7,6 +7,7 @@
 
 use crate::id::WorkflowId;
 use crate::machine::{Context, Effects, Input, Millis, Step, Timer, Workflow};
+use crate::record::SealedBlobs;
 
 /// Where a turn starts from.
 pub(crate) struct Base<W: Workflow> {
@@ -14,6 +15,8 @@ pub(crate) struct Base<W: Workflow> {
     pub(crate) phase: W::Phase,
     pub(crate) wake_at: Option<Millis>,
     pub(crate) visible_at: Option<Millis>,
+    /// The sealed blobs as they stand with this state.
+    pub(crate) sealed: SealedBlobs,
 }
 
 /// What the transitions of one turn may know.

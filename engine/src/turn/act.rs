@@ -23,15 +23,17 @@ pub(super) async fn perform<W: Workflow>(
     let call = Call {
         id: &holding.id,
         activity: &intent.activity,
-        sealed: &intent.sealed,
+        sealed: &intent.after.sealed,
         deadline,
         trust: intent.trust,
         now: holding.store_now(),
         claim: &holding.claim,
     };
     let work = std::panic::AssertUnwindSafe(env.activities.perform(call)).catch_unwind();
-    // The activity keeps its own deadline; this only guards against one that does not.
-    let work = tokio::time::timeout_at(deadline + env.limits.lease / 30, work);
+    // The activity keeps its own deadline, and may need a moment after it to keep safe what it has
+    // learnt. This only guards against one that does not end: the fence judges commits anyway.
+    let guard = Instant::now() + intent.trust.left();
+    let work = tokio::time::timeout_at(guard, work);
     match env.ending.run_until_cancelled(work).await {
         Some(Ok(Ok(outcome))) => outcome,
         // It panicked, it overran, or this process ends.

@@ -29,8 +29,6 @@ pub(super) struct Intent<W: Workflow> {
     pub(super) after: Base<W>,
     /// The count of transitions then.
     pub(super) v: u64,
-    /// The sealed blobs as the intent commit left them.
-    pub(super) sealed: SealedBlobs,
     /// Counts from before the intent was sent.
     pub(super) trust: Trust,
     /// Whether the store vouches for the intent. Nothing is performed on one that may be lost.
@@ -159,12 +157,12 @@ async fn intend<W: Workflow>(
             note_turn(env, holding, &run, &commit.log);
             Ok(Intended::Written(Intent {
                 activity,
-                sealed: writing::applied(&holding.sealed, &commit.sealed),
                 after: Base {
                     data: run.data,
                     phase: run.phase,
                     wake_at: run.wake_at,
                     visible_at: None,
+                    sealed: writing::applied(&holding.sealed, &commit.sealed),
                 },
                 v,
                 trust,
@@ -242,6 +240,7 @@ fn load_base<W: Workflow>(holding: &Holding) -> Result<(Base<W>, bool), Trouble>
                 phase,
                 wake_at: record.wake_at,
                 visible_at: record.visible_at,
+                sealed: holding.sealed.clone(),
             },
             false,
         )),
@@ -254,6 +253,7 @@ fn load_base<W: Workflow>(holding: &Holding) -> Result<(Base<W>, bool), Trouble>
                     phase,
                     wake_at: None,
                     visible_at: None,
+                    sealed: SealedBlobs::new(),
                 },
                 true,
             ))

@@ -81,7 +81,7 @@ pub(crate) fn commit<W: Workflow>(
         }
         End::Final => (None, None),
     };
-    let mut sealed = seal_all(env, holding, run)?;
+    let mut sealed = seal_all(env, holding, &base.sealed, run)?;
     if erase_first {
         sealed.insert(0, SealedOp::Clear);
     }
@@ -156,39 +156,40 @@ pub(crate) fn applied(before: &SealedBlobs, ops: &[SealedOp]) -> SealedBlobs {
     blobs
 }
 
-/// Seals what is to be sealed. The store erases first and puts afterwards, so a blob that a later
-/// change erases again is left out here.
+/// Seals what is to be sealed, each change on what those before it left. The store erases first and
+/// puts afterwards, so a blob that a later change erases again is left out here.
 fn seal_all<W: Workflow>(
     env: &Env<W>,
     holding: &Holding,
+    before: &SealedBlobs,
     run: &Advanced<W>,
 ) -> Result<Vec<SealedOp>, SealError> {
     let mut clear = false;
-    let mut kept: BTreeMap<String, Option<&W::Secret>> = BTreeMap::new();
+    let mut blobs = before.clone();
+    let mut kept: BTreeMap<String, Option<String>> = BTreeMap::new();
     for change in &run.effects.sealed {
         match change {
             SealedChange::Put(slot, secret) => {
-                kept.insert(slot.clone(), Some(secret));
+                let text = env.activities.seal(&holding.id, secret, &blobs)?;
+                blobs.insert(slot.clone(), text.clone());
+                kept.insert(slot.clone(), Some(text));
             }
             SealedChange::Erase(slot) => {
+                blobs.remove(slot);
                 kept.insert(slot.clone(), None);
             }
             SealedChange::Clear => {
                 clear = true;
+                blobs.clear();
                 kept.clear();
             }
         }
     }
     let mut ops: Vec<SealedOp> = clear.then_some(SealedOp::Clear).into_iter().collect();
-    for (slot, secret) in kept {
-        ops.push(match secret {
-            Some(secret) => SealedOp::Put(
-                slot,
-                env.activities.seal(&holding.id, secret, &holding.sealed)?,
-            ),
-            None => SealedOp::Erase(slot),
-        });
-    }
+    ops.extend(kept.into_iter().map(|(slot, text)| match text {
+        Some(text) => SealedOp::Put(slot, text),
+        None => SealedOp::Erase(slot),
+    }));
     Ok(ops)
 }
 

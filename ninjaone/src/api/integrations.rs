@@ -210,6 +210,21 @@ pub(super) struct Verdict {
     reason: Option<String>,
 }
 
+/// Minting with the fleet's app acts for all tenants: a key that is bound to some may not start it.
+fn own_app(
+    bound: bool,
+    kind: GrantKind,
+    client_id: Option<&str>,
+    app: &App,
+) -> Result<(), Problem> {
+    let own = client_id.is_some_and(|id| !id.trim().is_empty() && !app.is_fleet_client(id));
+    if bound && kind == GrantKind::Client && !own {
+        let rule = "this API key is bound to tenants: name an app of the tenant's own";
+        return Err(Problem::invalid("client_id", rule));
+    }
+    Ok(())
+}
+
 /// Adopts existing credentials, or connects by client credentials.
 #[utoipa::path(put, path = "/v1/integrations/{tenant}/{integration}", tag = "integrations",
     security(("api_key" = ["admin"])),
@@ -235,6 +250,7 @@ pub(super) async fn adopt(
     on.query.end()?;
     let mut input = Input::from_body(body).await?;
     let kind = on.target.grant.unwrap_or(GrantKind::User);
+    let bound = on.key.tenants.is_some();
     let access_token = input.secret("access_token")?;
     let refresh_token = input.secret("refresh_token")?;
     if access_token.is_none() && refresh_token.is_none() {
@@ -250,6 +266,7 @@ pub(super) async fn adopt(
             scopes: input.text("scopes")?,
         };
         input.end()?;
+        own_app(bound, kind, ask.client_id.as_deref(), site.app())?;
         if how.dry_run {
             return Err(Problem::invalid(
                 "dry_run",
@@ -271,6 +288,7 @@ pub(super) async fn adopt(
         legacy_token_path: input.flag("legacy_token_path")?,
     };
     input.end()?;
+    own_app(bound, kind, offer.client_id.as_deref(), site.app())?;
     let dry_run = how.dry_run;
     if !dry_run {
         acted(&on.key, "adopt", &on.target);

@@ -10,7 +10,7 @@ use super::client::Api;
 use super::client::bodies::Offer;
 use super::failure::{Ended, Exit, Failure};
 use super::secret_file;
-use super::status::show;
+use super::status::show_attempt;
 use super::ui::Ui;
 use crate::config::DurationRange;
 use crate::integration::{GrantKind, Target};
@@ -119,7 +119,7 @@ async fn client(args: Args, instance: String, api: &Api, ui: &mut Ui) -> Ended {
         ..Offer::default()
     };
     let view = api.connect_client(&args.id.integration, &offer).await?;
-    show(&view, ui)
+    show_attempt(&view, ui)
 }
 
 async fn user(args: Args, instance: &str, api: &Api, ui: &mut Ui, look: Duration) -> Ended {
@@ -152,7 +152,7 @@ async fn user(args: Args, instance: &str, api: &Api, ui: &mut Ui, look: Duration
             Exit::Ok
         });
     }
-    show(&view, ui)
+    show_attempt(&view, ui)
 }
 
 /// Which consent is stored: 0 for none.

@@ -15,7 +15,7 @@ use crate::api::{NewKey, Scope, ServerOptions};
 use crate::config::{Role, SettingFlags};
 use crate::integration::{GrantKind, IntegrationId};
 use crate::provider::ClientApp;
-use crate::service::{AdoptOptions, Adopted, App, Offer};
+use crate::service::{AdoptOptions, Adopted, App, ListQuery, Offer, StatusView};
 use crate::simulator::{self, SeedRequest, SeedRow, SeededGrant, Simulator, SimulatorOptions};
 use crate::vault::FingerprintKey;
 
@@ -68,6 +68,7 @@ pub(super) async fn run(args: Args, ui: &mut Ui) -> Ended {
     };
     let keys = fleet::keys(&config, &store)?;
     let app = fleet::app(config, address, store, salt)?;
+    only_demos(&app).await?;
     for grant in seed(&simulator)? {
         adopt(&app, grant).await?;
     }
@@ -89,6 +90,33 @@ pub(super) async fn run(args: Args, ui: &mut Ui) -> Ended {
     simulator.shutdown().await;
     fleet::served(served)?;
     Ok(Exit::Ok)
+}
+
+/// Refuses a store that holds anything but demos: their grants would be replaced, and all others
+/// refreshed with the simulator's client app.
+async fn only_demos(app: &App) -> Result<(), Failure> {
+    let query = ListQuery {
+        limit: 1000,
+        ..ListQuery::default()
+    };
+    let doing = "looking at what the store holds";
+    let all = app
+        .list(&query)
+        .await
+        .map_err(|e| service_failure(doing, &e))?;
+    let demo = |view: &StatusView| {
+        let ours = view
+            .instance_url
+            .as_ref()
+            .is_none_or(|url| url.starts_with("http://127.0.0.1:"));
+        TENANTS.contains(&view.tenant.as_str()) && ours
+    };
+    if all.next.is_none() && all.integrations.iter().all(demo) {
+        return Ok(());
+    }
+    let why = "this Redis holds integrations that are not dev's own";
+    Err(Failure::usage("starting dev", why)
+        .help("name an empty database, such as redis://127.0.0.1/9, or leave --redis-url away"))
 }
 
 fn in_memory() -> (Arc<dyn Store>, String, String) {
@@ -260,7 +288,6 @@ mod tests {
     use super::*;
     use crate::api::KeyStore;
     use crate::config::{self, Sources};
-    use crate::service::ListQuery;
 
     #[tokio::test]
     async fn three_tenants_are_scheduled_and_the_visitor_is_told_how_to_look() {

@@ -125,9 +125,17 @@ pub fn command() -> clap::Command {
     })
 }
 
+/// No core file may hold a token. Where the system does not allow it, it goes on: a service manager
+/// may have forbidden the call because it has seen to it already.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
 /// Runs what the arguments of this process say.
 #[must_use]
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let matches = command().get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,

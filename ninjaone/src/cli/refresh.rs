@@ -2,7 +2,7 @@
 
 use super::client::Api;
 use super::failure::Ended;
-use super::status::show;
+use super::status::show_attempt;
 use super::ui::Ui;
 use crate::integration::Target;
 
@@ -19,5 +19,5 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args, api: &Api, ui: &mut Ui) -> Ended {
     let view = api.refresh(&args.id).await?;
-    show(&view, ui)
+    show_attempt(&view, ui)
 }

@@ -36,6 +36,13 @@ pub(super) fn show(view: &StatusView, ui: &mut Ui) -> Ended {
     })
 }
 
+/// Shows a grant after a request was to be made; 5 if the provider could not be reached.
+pub(super) fn show_attempt(view: &StatusView, ui: &mut Ui) -> Ended {
+    let exit = show(view, ui)?;
+    let failing = exit == Exit::Ok && view.consecutive_failures > 0;
+    Ok(if failing { Exit::Unavailable } else { exit })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::client::stub::{Stub, healthy, problem, revoked};

@@ -258,6 +258,11 @@ impl Credential {
                 context.effects.finish();
                 Handled
             }
+            // A record that could not be read begins anew here: a disconnect is a disconnect all the
+            // same, so that nothing is adopted over it later.
+            Input::Signal(Signal::Disconnect { reason }) if self.epoch == 0 => {
+                Transition(self.disconnect(reason, context))
+            }
             Input::Signal(Signal::Rescued(_)) => {
                 context.effects.note("rescued", "dropped: disconnected");
                 Handled

@@ -158,8 +158,9 @@ impl Credential {
             slot: kept.slot(),
             access_of,
         };
-        context.effects.erase(kept.slot());
+        // Sealed before the other is erased: it is made of it.
         context.effects.seal(PAIR, sealed);
+        context.effects.erase(kept.slot());
         context
             .effects
             .note("quarantine", "released for its one try");

@@ -102,6 +102,14 @@ fn refused(field: &'static str, reason: impl Into<String>) -> Adopted {
     }
 }
 
+const SECRET_ALONE: &str = "missing: a client_secret came without it, and the two belong together";
+
+/// A secret without its id would be dropped, and the tokens be spent with another app.
+fn secret_alone(client_id: Option<&str>, client_secret: Option<&SecretString>) -> bool {
+    client_secret.is_some_and(|secret| !secret.expose_secret().is_empty())
+        && client_id.is_none_or(|id| id.trim().is_empty())
+}
+
 /// The app that a grant was made with, and whether it is another than the fleet's.
 pub(super) struct WhichApp {
     pub(super) client_id: String,
@@ -122,8 +130,11 @@ impl App {
         };
         let instance = match InstanceUrl::parse(instance, self.host_policy()) {
             Ok(instance) => instance,
-            Err(error) => return Ok(refused("instance_url", error.to_string())),
+            Err(error) => return Ok(refused("instance_url", error.rule)),
         };
+        if secret_alone(offer.client_id.as_deref(), offer.client_secret.as_ref()) {
+            return Ok(refused("client_id", SECRET_ALONE));
+        }
         let Some(app) = self.which_app(offer.client_id.clone(), offer.client_secret.clone()) else {
             let why = "missing: name the client app, or configure the fleet's";
             return Ok(refused("client_id", why));
@@ -166,6 +177,7 @@ impl App {
             return Ok(Adopted::Adopted);
         }
         let id = GrantId::random();
+        let lasting = minted || refresh_token.is_some();
         let bearer = !empty(&offer.access_token);
         let pair = Pair {
             access_token: offer.access_token.unwrap_or_default(),
@@ -192,7 +204,10 @@ impl App {
         } else {
             Signal::Adopt(new)
         };
-        let found = self.deliver_grant(&grant, signal, replaces).await?;
+        // What the machine may refuse must not end a turn that is under way.
+        let found = self
+            .deliver_grant(&grant, signal, replaces && lasting)
+            .await?;
         let (credential, phase) = found.machine()?;
         if credential
             .grant
@@ -213,6 +228,12 @@ impl App {
     /// # Errors
     /// No client app is known, or the store does not answer. What the provider said is in the status.
     pub async fn connect_client(&self, ask: ClientConnect) -> Result<StatusView, ServiceError> {
+        if secret_alone(ask.client_id.as_deref(), ask.client_secret.as_ref()) {
+            return Err(ServiceError::Invalid {
+                field: "client_id".to_owned(),
+                rule: SECRET_ALONE.to_owned(),
+            });
+        }
         let app = self
             .which_app(ask.client_id, ask.client_secret)
             .ok_or_else(|| ServiceError::Invalid {
@@ -243,6 +264,13 @@ impl App {
             .deliver_grant(&grant, Signal::Connect(new), true)
             .await?;
         Ok(found.shown())
+    }
+
+    /// Whether this is the client app that the fleet uses where none is named.
+    #[must_use]
+    pub fn is_fleet_client(&self, client_id: &str) -> bool {
+        let fleet = self.0.refresher.client.as_ref();
+        fleet.is_some_and(|fleet| fleet.client_id == client_id.trim())
     }
 
     /// The app of a grant: the named one, else the fleet's.

@@ -168,8 +168,8 @@ impl From<crate::integration::NameError> for ServiceError {
 impl From<crate::provider::HostRefused> for ServiceError {
     fn from(error: crate::provider::HostRefused) -> Self {
         Self::Invalid {
-            field: "instance_url".to_owned(),
-            rule: error.to_string(),
+            field: error.field.to_owned(),
+            rule: error.rule,
         }
     }
 }

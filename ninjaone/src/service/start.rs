@@ -311,11 +311,13 @@ impl App {
     pub async fn ready(&self) -> Result<(), Vec<String>> {
         let mut reasons = Vec::new();
         if let Err(error) = self.store().now().await {
-            reasons.push(error.to_string());
+            tracing::warn!(%error, "not ready");
+            reasons.push("the store does not answer".to_owned());
         }
         let journal = self.0.refresher.keeper.journal();
         if let Some(why) = journal.and_then(Journal::unhealthy) {
-            reasons.push(format!("the journal cannot be written: {why}"));
+            tracing::warn!(%why, "not ready");
+            reasons.push("the journal cannot be written".to_owned());
         }
         if reasons.is_empty() {
             Ok(())

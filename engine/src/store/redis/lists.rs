@@ -102,9 +102,13 @@ pub(super) async fn walk(
         let records: Vec<BTreeMap<String, String>> = connector.pipeline(&doing, &commands).await?;
         for ((_, id), fields) in found.into_iter().zip(records) {
             if !fields.is_empty() {
-                let record = reply::record(fields);
-                let record = record.map_err(|why| refused(&doing, format!("{id}: {why}")))?;
-                page.push((id, record));
+                match reply::record(fields) {
+                    Ok(record) => page.push((id, record)),
+                    // One record that somebody has damaged must not hide all others.
+                    Err(why) => {
+                        tracing::warn!(%id, %why, "a record that cannot be read is passed over")
+                    }
+                }
             }
         }
     }

@@ -188,7 +188,7 @@ impl App {
         let lasting = new.refresh_token.is_some();
         let grant = integration.grant(GrantKind::User);
         let found = self
-            .deliver_grant(&grant, Signal::Connect(new), true)
+            .deliver_grant(&grant, Signal::Connect(new), lasting)
             .await?;
         let stored = found
             .machine()?
