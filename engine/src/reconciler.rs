@@ -23,6 +23,8 @@ const STEP_ENTRIES: usize = 16;
 const TURN: Duration = Duration::from_secs(10);
 /// Between two walks of all records.
 const WALK: Duration = Duration::from_secs(3600);
+/// After a walk that was cut short.
+const WALK_AGAIN: Duration = Duration::from_secs(60);
 /// Records asked for at once in a walk.
 const WALK_RECORDS: usize = 200;
 
@@ -49,7 +51,8 @@ async fn walk_for_ever(engine: &Engine) {
         if Instant::now() >= walk_at {
             walk_at = Instant::now() + WALK;
             if let Err(error) = walk_in_turn(engine).await {
-                tracing::debug!(%error, "the walk of all records was cut short");
+                tracing::debug!(%error, "the walk of all records was cut short; it begins anew");
+                walk_at = Instant::now() + WALK_AGAIN;
             }
         }
         match step(engine, place).await {

@@ -364,7 +364,10 @@ impl App {
             .signal::<Credential>(&id, &signal, delivery)
             .await?
         {
-            Signalled::Queued { .. } => {}
+            Signalled::Queued {
+                confirmed: true, ..
+            } => {}
+            Signalled::Queued { .. } => return Err(super::operate::unconfirmed(grant)),
             Signalled::Unknown | Signalled::Full => {
                 return Err(ServiceError::TryLater {
                     integration: grant.to_string(),

@@ -95,7 +95,10 @@ impl App {
             .signal::<Credential>(&found.id, signal, delivery)
             .await?
         {
-            Signalled::Queued { .. } => Ok(()),
+            Signalled::Queued {
+                confirmed: true, ..
+            } => Ok(()),
+            Signalled::Queued { .. } => Err(unconfirmed(&found.grant)),
             Signalled::Unknown => Err(super::find::gone(found.grant.integration())),
             Signalled::Full => Err(ServiceError::TryLater {
                 integration: found.grant.to_string(),
@@ -193,6 +196,16 @@ impl App {
                 Ok(Line::adopted(grant))
             }
         }
+    }
+}
+
+/// The servers have it and do not vouch for it: a failover could take it back, so it is not said to be
+/// done. Asked again, it is done again, which changes nothing.
+pub(super) fn unconfirmed(grant: &GrantRef) -> ServiceError {
+    ServiceError::TryLater {
+        integration: grant.to_string(),
+        why: "stored, and not yet confirmed by the replicas; ask again".to_owned(),
+        after_s: 1,
     }
 }
 

@@ -184,7 +184,14 @@ impl App {
     /// Runs a worker, with the journal's replay beside it, until `shutdown` resolves; then drains.
     pub async fn work(&self, host: String, shutdown: impl Future<Output = ()> + Send) -> Stopped {
         let stop = CancellationToken::new();
-        let watch = tokio::spawn(self.clone().watch_the_store(stop.clone()));
+        // Cut short wherever it is: what it does can be done again.
+        let watch = tokio::spawn({
+            let (app, stop) = (self.clone(), stop.clone());
+            async move {
+                let inner = stop.clone();
+                stop.run_until_cancelled(app.watch_the_store(inner)).await;
+            }
+        });
         let options = WorkerOptions {
             host,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -45,7 +45,9 @@ pub(super) fn refused(doing: impl Into<String>, why: impl Into<String>) -> Store
 pub(super) fn of_call(doing: impl Into<String>, error: &RedisError) -> StoreError {
     let why = error.to_string();
     let codes = codes(error);
-    if codes.iter().any(|code| NOT_NOW.contains(&code.as_str())) {
+    // A crowded server says so with its general error code.
+    let crowded = why.contains("max number of clients");
+    if crowded || codes.iter().any(|code| NOT_NOW.contains(&code.as_str())) {
         return away(doing, why);
     }
     if codes.iter().any(|code| ELSEWHERE.contains(&code.as_str())) {
