@@ -9,6 +9,7 @@
 //! | [`refresher`] | the one token request, and how what it brings is kept safe |
 //! | [`service`] | what the HTTP API and the commands are made of |
 //! | [`api`] | the HTTP API, the dashboard, the metrics |
+//! | [`client`] | NinjaOne's API, asked with an access token that is always good |
 //! | [`telemetry`] | what the application counts |
 //! | [`journal`] | rotated pairs on the worker's disk between the reply and the commit |
 //! | [`import`] | credentials that other software left behind |
@@ -19,6 +20,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod handoff;
 pub mod import;

@@ -32,7 +32,7 @@ mod problem;
 mod routes;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 
 use std::sync::Arc;

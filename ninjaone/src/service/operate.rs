@@ -210,7 +210,7 @@ pub(super) fn unconfirmed(grant: &GrantRef) -> ServiceError {
 }
 
 /// Nothing is under way, and nothing is due at once.
-fn at_rest(found: &Found) -> bool {
+pub(super) fn at_rest(found: &Found) -> bool {
     match &found.view.machine {
         Ok((_, Phase::Refreshing { .. })) => false,
         Ok((_, Phase::Scheduled { at, .. })) => {

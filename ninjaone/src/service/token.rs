@@ -7,9 +7,10 @@ use secrecy::ExposeSecret;
 
 use super::error::Recovery;
 use super::find::Found;
+use super::operate::at_rest;
 use super::{App, ServiceError};
 use crate::handoff::Handed;
-use crate::integration::{GrantKind, GrantRef, Target};
+use crate::integration::{GrantKind, GrantRef, IntegrationId, Target};
 use crate::lifecycle::{Credential, Grant, Phase, Signal, Source, timing};
 use crate::refresher::stored_pair;
 
@@ -51,6 +52,44 @@ impl App {
             },
             user => user,
         }
+    }
+
+    /// A token in the place of one that the provider refused although it should be valid: the grant is
+    /// refreshed, unless that has happened since the refused one was handed out. One request, whoever
+    /// asks for it.
+    ///
+    /// # Errors
+    /// There is none now: the error says what helps.
+    pub async fn token_instead_of(
+        &self,
+        integration: &IntegrationId,
+        refused: &Handed,
+    ) -> Result<Handed, ServiceError> {
+        let grant = integration.grant(refused.grant);
+        let what = || ServiceError::NotFound {
+            what: integration.to_string(),
+        };
+        let found = self.find(&grant, false).await?.ok_or_else(what)?;
+        let signal = Signal::RefreshNow {
+            source: Source::Lazy,
+            generation: refused.generation,
+        };
+        self.tell(&found, &signal, Delivery::default()).await?;
+        let found = self.drive_until(&found.grant, false, at_rest).await?;
+        let fresh = self.token_of(&grant, &TokenAsk::default()).await?;
+        if fresh.generation != refused.generation {
+            return Ok(fresh);
+        }
+        let (credential, phase) = found.machine()?;
+        let now = found.view.reading.now;
+        Err(ServiceError::TryLater {
+            integration: grant.to_string(),
+            why: credential.failures.last.as_ref().map_or_else(
+                || "the provider refused the access token, and no other came".to_owned(),
+                ToString::to_string,
+            ),
+            after_s: retry_after_s(next_attempt(&found, phase), now),
+        })
     }
 
     async fn token_of(&self, grant: &GrantRef, ask: &TokenAsk) -> Result<Handed, ServiceError> {

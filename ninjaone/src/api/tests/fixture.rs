@@ -26,38 +26,38 @@ use crate::vault::{FingerprintKey, KeyRing};
 const PUBLIC_URL: &str = "http://127.0.0.1:8080";
 
 /// A running site without a network, and the NinjaOne behind it.
-pub(super) struct Fixture {
-    pub(super) simulator: Simulator,
-    pub(super) app: App,
-    pub(super) router: Router,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) keys: KeyStore,
-    pub(super) ending: CancellationToken,
-    pub(super) admin: String,
-    pub(super) read: String,
-    pub(super) token: String,
+pub(crate) struct Fixture {
+    pub(crate) simulator: Simulator,
+    pub(crate) app: App,
+    pub(crate) router: Router,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keys: KeyStore,
+    pub(crate) ending: CancellationToken,
+    pub(crate) admin: String,
+    pub(crate) read: String,
+    pub(crate) token: String,
 }
 
 /// An answer, read to its end.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The last part of a problem's type.
-    pub(super) fn problem(&self) -> String {
+    pub(crate) fn problem(&self) -> String {
         assert_eq!(
             self.header("content-type"),
             "application/problem+json",
@@ -72,11 +72,11 @@ impl Answer {
 }
 
 impl Fixture {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(false).await
     }
 
-    pub(super) async fn with(open_connect: bool) -> Self {
+    pub(crate) async fn with(open_connect: bool) -> Self {
         let options = SimulatorOptions {
             auto_approve: true,
             ..SimulatorOptions::default()
@@ -124,7 +124,7 @@ impl Fixture {
     }
 
     /// Adopts a grant that the simulator knows.
-    pub(super) async fn adopted(&self) -> SeededGrant {
+    pub(crate) async fn adopted(&self) -> SeededGrant {
         let seeded = self
             .simulator
             .handle()
@@ -146,7 +146,7 @@ impl Fixture {
         seeded
     }
 
-    pub(super) async fn key(&self, scope: Scope, tenant: &str) -> String {
+    pub(crate) async fn key(&self, scope: Scope, tenant: &str) -> String {
         let new = self
             .keys
             .create("bound", &[scope], Some(&[tenant.to_owned()]))
@@ -155,19 +155,19 @@ impl Fixture {
         new.key.expose_secret().to_owned()
     }
 
-    pub(super) async fn get(&self, path: &str, key: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, key: &str) -> Answer {
         self.ask("GET", path, key, None).await
     }
 
-    pub(super) async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
         self.ask("POST", path, key, Some(body.to_string())).await
     }
 
-    pub(super) async fn put(&self, path: &str, key: &str, body: &Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, key: &str, body: &Value) -> Answer {
         self.ask("PUT", path, key, Some(body.to_string())).await
     }
 
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: &str,
         path: &str,
@@ -182,7 +182,7 @@ impl Fixture {
             .await
     }
 
-    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 10 * 1024 * 1024).await.unwrap();
@@ -196,6 +196,6 @@ impl Fixture {
 }
 
 /// The path of an integration under `/v1`.
-pub(super) fn path(seeded: &SeededGrant) -> String {
+pub(crate) fn path(seeded: &SeededGrant) -> String {
     format!("/v1/integrations/{}/{}", seeded.tenant, seeded.integration)
 }

@@ -4,7 +4,7 @@ mod access;
 mod apikeys;
 mod consent;
 mod events;
-mod fixture;
+pub(crate) mod fixture;
 mod logs;
 mod server;
 mod surface;
