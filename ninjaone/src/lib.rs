@@ -31,3 +31,4 @@ pub mod service;
 pub mod simulator;
 pub mod telemetry;
 pub mod vault;
+mod when;
