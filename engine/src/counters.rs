@@ -1,8 +1,10 @@
 //! What a process counts. Whoever embeds the engine shows them as metrics.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::pending::Pending;
 
 /// Counts since the process started; gauges as they stand.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Counters {
     pub store_away: AtomicU64,
     /// Outcomes that must not be lost and whose commit has not been answered yet.
     pub persist_pending: AtomicI64,
+    /// The workflows that these are about, and others that the application adds.
+    pub pending: Arc<Pending>,
     /// Turns that run now.
     pub running: AtomicI64,
     lateness_ms: Mutex<BTreeMap<u64, u64>>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -14,6 +15,8 @@ use crate::worker::WorkerOptions;
 pub const WORKERS: &str = "workers";
 /// How often a worker says that it lives.
 pub const PERIOD: Duration = Duration::from_secs(10);
+/// How often it is looked whether there is more to say than that.
+const LOOK: Duration = Duration::from_secs(1);
 /// After how long without a word a worker's line is removed by another.
 pub const STALE_AFTER: Duration = Duration::from_secs(60);
 
@@ -26,16 +29,27 @@ pub struct WorkerLine {
     pub version: String,
     /// When it last said that it lives, by the store's clock, in ms.
     pub heartbeat: Millis,
+    /// Workflows whose outcome this worker has and no store: it must not be killed. Only what has
+    /// lasted for a second, and not all where there are very many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
 }
 
 /// Says that this worker lives until told to stop, then takes its line away.
 pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: CancellationToken) {
+    let mut said = None;
+    let mut beat_at = Instant::now();
     loop {
-        if let Err(error) = beat(&engine, &options).await {
-            tracing::debug!(%error, "no heartbeat");
+        let pending = engine.counters().pending.lasting(LOOK);
+        if Instant::now() >= beat_at || said.as_ref().is_some_and(|said| *said != pending) {
+            beat_at = Instant::now() + PERIOD;
+            match beat(&engine, &options, &pending).await {
+                Ok(()) => said = Some(pending),
+                Err(error) => tracing::debug!(%error, "no heartbeat"),
+            }
         }
         tokio::select! {
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(LOOK) => {}
             () = stop.cancelled() => break,
         }
     }
@@ -44,13 +58,18 @@ pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: Cancellati
     }
 }
 
-async fn beat(engine: &Engine, options: &WorkerOptions) -> Result<(), StoreError> {
+async fn beat(
+    engine: &Engine,
+    options: &WorkerOptions,
+    pending: &[String],
+) -> Result<(), StoreError> {
     let store = engine.store();
     let now = store.now().await?;
     let line = WorkerLine {
         host: options.host.clone(),
         version: options.version.clone(),
         heartbeat: now,
+        pending: pending.to_vec(),
     };
     let text = serde_json::json!(line).to_string();
     store.table_put(WORKERS, engine.owner(), &text).await?;

@@ -12,6 +12,7 @@
 //! | [`engine`] | signals, reading, and the one path by which a caller gets work done |
 //! | [`record`] | what is stored, field by field |
 //! | [`store`] | the six operations of the protocol, and the two stores |
+//! | [`pending`] | which outcomes are in no store yet, and who has them |
 //! | [`reconciler`] | why an entry of the index cannot be missing for long |
 //! | [`limits`] | every bound, and the relations between them |
 //! | [`testing`] | days in milliseconds |
@@ -28,6 +29,7 @@ pub mod limits;
 mod load;
 pub mod machine;
 mod news;
+pub mod pending;
 pub mod reconciler;
 pub mod record;
 pub mod store;

@@ -33,3 +33,4 @@ pub mod service;
 pub mod simulator;
 pub mod telemetry;
 pub mod vault;
+mod when;

@@ -9,9 +9,11 @@ use super::begin::Intent;
 use super::{Env, Holding, PANICKED, Trouble, TurnEnd, note_turn};
 use crate::advance::{Judge, Surroundings, advance, advance_held};
 use crate::counters::Counters;
+use crate::id::WorkflowId;
 use crate::limits;
 use crate::load;
 use crate::machine::{Input, Workflow};
+use crate::pending::PendingHold;
 use crate::store::{Committed, Signal, Signalled, StoreError};
 use crate::trust::Trust;
 use crate::writing::{self, End, Patience};
@@ -23,7 +25,9 @@ pub(super) async fn conclude<W: Workflow>(
     outcome: &W::Outcome,
 ) -> Result<TurnEnd, Trouble> {
     let precious = env.activities.redeliver(&holding.id, outcome);
-    let _pending = precious.as_ref().map(|_| Pending::new(&env.counters));
+    let _pending = precious
+        .as_ref()
+        .map(|_| Pending::new(&env.counters, &holding.id));
     let written = AssertUnwindSafe(write(env, holding, intent, outcome, precious.is_some()))
         .catch_unwind()
         .await
@@ -43,18 +47,26 @@ pub(super) async fn conclude<W: Workflow>(
 }
 
 /// Shows as long as it lives that an outcome is nowhere but here.
-struct Pending<'a>(&'a Counters);
+struct Pending<'a> {
+    counters: &'a Counters,
+    _hold: PendingHold,
+}
 
 impl<'a> Pending<'a> {
-    fn new(counters: &'a Counters) -> Self {
+    fn new(counters: &'a Counters, id: &WorkflowId) -> Self {
         counters.persist_pending.fetch_add(1, Ordering::Relaxed);
-        Self(counters)
+        Self {
+            counters,
+            _hold: counters.pending.hold(id),
+        }
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.0.persist_pending.fetch_sub(1, Ordering::Relaxed);
+        self.counters
+            .persist_pending
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 

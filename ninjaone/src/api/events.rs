@@ -1,6 +1,5 @@
 //! `/v1/events`: the outbox as server-sent events (the HTML standard, section 9.2).
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +11,14 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use secrecy::SecretString;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::Site;
 use super::auth::Key;
 use super::auth::access::{Caller, Read};
 use super::problem::Problem;
-use crate::service::{EventCursor, EventView};
+use crate::service::{EventCursor, EventView, Follow};
 
-/// Events read at once.
-const BATCH: usize = 100;
-/// Between two looks when nothing has happened.
-const IDLE: Duration = Duration::from_millis(500);
-/// Between two looks when the store does not answer.
-const AWAY: Duration = Duration::from_secs(2);
 /// How often it is asked whether the key still holds.
 const KEY_CHECK: Duration = Duration::from_secs(5);
 /// A line at least so often, so that proxies and callers know that the stream lives.
@@ -70,13 +63,12 @@ pub(super) async fn follow(
     };
     let ending = site.ending().clone();
     let follower = Follower {
+        follow: site.app().follow(cursor),
         site,
         key: caller.key,
         presented: caller.presented,
         tenant,
-        cursor,
-        queue: VecDeque::new(),
-        key_checked_at: Instant::now(),
+        key_check_at: Instant::now() + KEY_CHECK,
         _permit: permit,
     };
     let events = futures::stream::unfold(follower, |mut follower| async move {
@@ -95,9 +87,8 @@ struct Follower {
     key: Arc<Key>,
     presented: SecretString,
     tenant: Option<String>,
-    cursor: EventCursor,
-    queue: VecDeque<EventView>,
-    key_checked_at: Instant,
+    follow: Follow,
+    key_check_at: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -105,21 +96,18 @@ impl Follower {
     /// The next event that this caller may see; `None` once its key is revoked.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            while let Some(event) = self.queue.pop_front() {
-                self.cursor = event.cursor.clone();
-                if self.shows(&event)
-                    && let Some(event) = written(&event)
-                {
-                    return Some(event);
+            // Looked at here, because a stream that never pauses never times out.
+            if Instant::now() >= self.key_check_at {
+                if !self.key_holds().await {
+                    return None;
                 }
+                self.key_check_at = Instant::now() + KEY_CHECK;
             }
-            if !self.key_holds().await {
-                return None;
-            }
-            match self.site.app().events(&self.cursor, BATCH).await {
-                Ok(events) if events.is_empty() => tokio::time::sleep(IDLE).await,
-                Ok(events) => self.queue.extend(events),
-                Err(_) => tokio::time::sleep(AWAY).await,
+            if let Ok(event) = timeout_at(self.key_check_at, self.follow.next()).await
+                && self.shows(&event)
+                && let Some(event) = written(&event)
+            {
+                return Some(event);
             }
         }
     }
@@ -130,10 +118,6 @@ impl Follower {
     }
 
     async fn key_holds(&mut self) -> bool {
-        if self.key_checked_at.elapsed() < KEY_CHECK {
-            return true;
-        }
-        self.key_checked_at = Instant::now();
         match self.site.keys().find(&self.presented).await {
             Ok(Some(key)) => {
                 self.key = key;

@@ -16,7 +16,8 @@ use super::problem::Problem;
 use crate::integration::{GrantKind, Target};
 use crate::provider::{InstanceUrl, Region};
 use crate::service::{
-    AdoptOptions, Adopted, App, ClientConnect, ListQuery, Listing, Offer, ServiceError, StatusView,
+    AdoptOptions, Adopted, App, ClientConnect, Explanation, ListQuery, Listing, Offer,
+    ServiceError, StatusView,
 };
 
 /// Integrations on one page, if the caller does not say.
@@ -29,7 +30,8 @@ const NO_REVOCATION: &str = "Revocation at the provider is unsupported: NinjaOne
      endpoint for it. The credentials are erased here; to end the grant itself, remove the app's \
      authorization in NinjaOne.";
 
-/// All integrations that the key sees, a page at a time.
+/// All integrations that the key sees, a page at a time, in no order. A page may be short although
+/// more follow (`next` tells), and while the fleet changes an integration may come twice.
 #[utoipa::path(get, path = "/v1/integrations", tag = "integrations",
     security(("api_key" = ["read"])),
     params(
@@ -117,6 +119,20 @@ pub(super) async fn history(
         grant: status.grant,
         transitions,
     }))
+}
+
+/// Explains an integration: what happens next, and what stops or delays it.
+#[utoipa::path(get, path = "/v1/integrations/{tenant}/{integration}/explain", tag = "integrations",
+    security(("api_key" = ["read"])),
+    params(("tenant" = String, Path), ("integration" = String, Path),
+        ("grant" = Option<String>, Query, description = "`user` or `client`")),
+    responses((status = 200, description = "What happens next, and why", body = Explanation)))]
+pub(super) async fn explain(
+    State(site): State<Site>,
+    on: On<Read>,
+) -> Result<Json<Explanation>, Problem> {
+    on.query.end()?;
+    Ok(Json(site.app().explain(&on.target).await?))
 }
 
 /// Refreshes now, and waits for what becomes of it.

@@ -19,7 +19,7 @@ use super::{apikeys, backfill, consent, events, health, integrations, metrics, p
     paths(
         health::alive, health::ready, metrics::show,
         integrations::list, integrations::status, integrations::adopt, integrations::disconnect,
-        integrations::refresh, integrations::reset, integrations::history,
+        integrations::refresh, integrations::reset, integrations::history, integrations::explain,
         consent::invite, consent::begin, consent::finish,
         tokens::read, backfill::run, events::follow, apikeys::list, apikeys::create, apikeys::revoke,
         show, pages::dashboard, pages::integration, pages::asset,

@@ -109,6 +109,10 @@ pub(super) fn all() -> Routes {
             "/v1/integrations/{tenant}/{integration}/history",
             integrations::history,
         )
+        .get(
+            "/v1/integrations/{tenant}/{integration}/explain",
+            integrations::explain,
+        )
         .add("post", "/v1/backfill", backfill::run)
         .get("/v1/events", events::follow)
         .get("/v1/apikeys", apikeys::list)

@@ -223,7 +223,7 @@ fn show(listed: &ListedKeys, ui: &mut Ui) -> Result<(), Failure> {
     let mut table = table::table(ui, &["ID", "NAME", "SCOPES", "TENANTS", "CREATED"]);
     for key in &listed.keys {
         let tenants = key.tenants.as_ref().map(|all| all.join(" "));
-        let created = key.created_at.as_deref().map(super::when::exact);
+        let created = key.created_at.as_deref().map(crate::when::exact);
         table.add_row([
             key.id.clone(),
             key.name.clone(),

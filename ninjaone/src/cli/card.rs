@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::when::{both, relative};
 use super::words;
 use crate::service::StatusView;
+use crate::when::{both, relative};
 
 /// The lines of a card.
 #[must_use]

@@ -40,8 +40,6 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args, ui: &mut Ui) -> Ended {
     let mut config = fleet::settings(&args.settings, Role::Dev)?;
-    // What it prints leads here, whatever a shell was set up for: the key must reach no other server.
-    (config.public_url, config.redirect_uri) = (None, None);
     let stop = fleet::stop()?;
     let listen = config
         .listen

@@ -11,8 +11,8 @@ use super::failure::{Ended, Exit, Failure};
 use super::list::short;
 use super::shutdown;
 use super::ui::Ui;
-use super::when::exact;
 use crate::service::EventView;
+use crate::when::exact;
 
 /// Without `--follow`: silence that means that everything kept has been told.
 const SILENCE: Duration = Duration::from_millis(1_500);

@@ -7,8 +7,8 @@ use super::failure::{Ended, Exit};
 use super::list::short;
 use super::table;
 use super::ui::Ui;
-use super::when::{exact, relative};
 use crate::integration::Target;
+use crate::when::{exact, relative};
 
 /// Fields that have a column, or are for machines.
 const SHOWN: [&str; 9] = [
@@ -42,9 +42,19 @@ pub(super) async fn run(args: Args, api: &Api, ui: &mut Ui) -> Ended {
         ui.say(&format!("nothing is recorded of {}", args.id))?;
         return Ok(Exit::Ok);
     }
+    let text = rows(&history.transitions, ui);
+    ui.say(&format!(
+        "{} ({} grant), times in UTC\n\n{text}",
+        history.integration, history.grant
+    ))?;
+    Ok(Exit::Ok)
+}
+
+/// Transitions as a table, with times in UTC.
+pub(super) fn rows(transitions: &[Value], ui: &Ui) -> String {
     let head = ["AT", "STATE", "BECAUSE OF", "NEXT", "ATTEMPT", "NOTES"];
     let mut table = table::table(ui, &head);
-    for entry in &history.transitions {
+    for entry in transitions {
         table.add_row([
             exact(&short(&entry["at"])).replace(" UTC", ""),
             states(entry),
@@ -54,12 +64,7 @@ pub(super) async fn run(args: Args, api: &Api, ui: &mut Ui) -> Ended {
             notes(entry),
         ]);
     }
-    let text = table::text(&table);
-    ui.say(&format!(
-        "{} ({} grant), times in UTC\n\n{text}",
-        history.integration, history.grant
-    ))?;
-    Ok(Exit::Ok)
+    table::text(&table)
 }
 
 fn states(entry: &Value) -> String {

@@ -7,8 +7,8 @@ use super::client::bodies::{Filter, Page};
 use super::failure::{Ended, Exit};
 use super::table;
 use super::ui::Ui;
-use super::when::relative;
 use crate::service::StatusView;
+use crate::when::relative;
 
 /// The states by their names.
 const STATES: [&str; 5] = [

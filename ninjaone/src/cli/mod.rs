@@ -6,10 +6,10 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `failure.rs` | why a command failed, and the exit codes |
+//! | `failure.rs`, `usage.rs` | why a command failed, and the exit codes |
 //! | `ui.rs` | standard output for the result, standard error for the rest; `--json` |
 //! | `client` | the HTTP API from the side of a command |
-//! | `card.rs`, `table.rs`, `when.rs`, `words.rs` | how things look |
+//! | `card.rs`, `table.rs`, `words.rs` | how things look |
 //! | `min_validity.rs`, `secret_file.rs` | what flags are given |
 //! | `keep_fresh.rs`, `progress.rs` | `token --watch`; the bar of `import` |
 //! | `fleet.rs`, `logging.rs`, `shutdown.rs` | what servers need |
@@ -24,10 +24,12 @@ mod dev;
 mod disconnect;
 mod events;
 mod exec;
+mod explain;
 mod failure;
 mod fleet;
 mod history;
 mod import;
+mod journal;
 mod keep_fresh;
 mod keys;
 mod list;
@@ -47,7 +49,7 @@ mod table;
 mod tests;
 mod token;
 mod ui;
-mod when;
+mod usage;
 mod words;
 mod worker;
 
@@ -102,6 +104,7 @@ pub(crate) enum Command {
     List(list::Args),
     Status(status::Args),
     History(history::Args),
+    Explain(explain::Args),
     Refresh(refresh::Args),
     Reset(reset::Args),
     Disconnect(disconnect::Args),
@@ -110,6 +113,7 @@ pub(crate) enum Command {
     Events(events::Args),
     Apikeys(apikeys::Args),
     Keys(keys::Args),
+    Journal(journal::Args),
     Migrate(migrate::Args),
     Completions(completions::Args),
 }
@@ -136,10 +140,15 @@ fn keep_memory_private() {
 #[must_use]
 pub fn main() -> ExitCode {
     keep_memory_private();
-    let matches = command().get_matches();
-    let cli = match Cli::from_arg_matches(&matches) {
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => {
+            let json = usage::wants_json(std::env::args_os().skip(1));
+            return usage::tell(&error, &mut Ui::of_process(json));
+        }
     };
     let mut ui = Ui::of_process(cli.json);
     let runtime = match tokio::runtime::Runtime::new() {
@@ -170,6 +179,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Worker(args) => worker::run(args).await,
         Command::Simulator(args) => simulator::run(args).await,
         Command::Keys(args) => keys::run(&args, ui),
+        Command::Journal(args) => journal::run(args, ui).await,
         Command::Migrate(args) => migrate::run(args, ui).await,
         Command::Apikeys(args) => apikeys::run(args, ui).await,
         Command::Completions(args) => completions::run(&args, ui),
@@ -180,6 +190,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::List(args) => list::run(args, &api()?, ui).await,
         Command::Status(args) => status::run(args, &api()?, ui).await,
         Command::History(args) => history::run(args, &api()?, ui).await,
+        Command::Explain(args) => explain::run(args, &api()?, ui).await,
         Command::Refresh(args) => refresh::run(args, &api()?, ui).await,
         Command::Reset(args) => reset::run(args, &api()?, ui).await,
         Command::Disconnect(args) => disconnect::run(args, &api()?, ui).await,

@@ -33,6 +33,7 @@ fn every_command_of_the_surface_is_understood() {
         "--json list",
         "status acme/prod@client --json",
         "history acme/prod",
+        "explain acme/prod@client --json",
         "refresh acme/prod",
         "reset acme/prod",
         "disconnect acme/prod@user",
@@ -41,6 +42,8 @@ fn every_command_of_the_surface_is_understood() {
         "exec acme/prod -- printenv --null -- x",
         "events --follow",
         "keys generate",
+        "journal list --dir /mnt/x --json",
+        "journal replay --dir /mnt/x --redis-url redis://h",
         "migrate --redis-url redis://h --partitions 64",
         "completions zsh",
     ] {

@@ -34,11 +34,13 @@ pub(super) const SHUTDOWN_GRACE: Key = Key("shutdown_grace");
 pub(super) const RETENTION: Key = Key("retention");
 pub(super) const PUBLIC_URL: Key = Key("public_url");
 pub(super) const REDIRECT_URI: Key = Key("redirect_uri");
+pub(super) const WEBHOOK_URL: Key = Key("webhook_url");
+pub(super) const WEBHOOK_SECRET: Key = Key("webhook_secret");
 pub(super) const LISTEN: Key = Key("listen");
 pub(super) const LOG: Key = Key("log");
 pub(super) const LOG_FORMAT: Key = Key("log_format");
 
-pub(super) const ALL: [Key; 22] = [
+pub(super) const ALL: [Key; 24] = [
     REDIS_URL,
     PARTITIONS,
     REPLICAS,
@@ -58,6 +60,8 @@ pub(super) const ALL: [Key; 22] = [
     RETENTION,
     PUBLIC_URL,
     REDIRECT_URI,
+    WEBHOOK_URL,
+    WEBHOOK_SECRET,
     LISTEN,
     LOG,
     LOG_FORMAT,

@@ -13,6 +13,7 @@
 //! | `duration.rs` | `15m`, `1h30m`, and nothing else |
 //! | `reader.rs` | reading one value, and remembering what is wrong with it |
 //! | `secrets.rs` | Redis' URL, the seal keys, the client app |
+//! | `urls.rs` | how browsers reach the API, and where they come back to |
 //! | `values.rs` | what is allowed of every other setting, and what must hold between them |
 
 mod duration;
@@ -24,6 +25,7 @@ mod secrets;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod urls;
 mod values;
 
 use std::fmt;
@@ -122,7 +124,7 @@ pub struct Config {
     pub journal_dir: Option<PathBuf>,
     /// Where to listen; always there for [`Role::Serve`] and [`Role::Dev`].
     pub listen: Option<SocketAddr>,
-    /// How browsers reach us, where that was said; without a slash at its end.
+    /// How browsers reach us, where that was said: scheme, host and perhaps port, nothing behind.
     pub public_url: Option<String>,
     /// Where NinjaOne sends browsers back to, as it is registered there, where that was said.
     pub redirect_uri: Option<String>,
@@ -152,7 +154,7 @@ impl Config {
     pub fn redirect_uri(&self, listen: SocketAddr) -> String {
         self.redirect_uri
             .clone()
-            .unwrap_or_else(|| format!("{}/oauth/callback", self.public_url(listen)))
+            .unwrap_or_else(|| format!("{}{}", self.public_url(listen), urls::CALLBACK))
     }
 }
 
@@ -170,4 +172,12 @@ pub fn load(sources: &Sources, role: Role) -> Result<Config, Problems> {
 /// Everything that is wrong, at once.
 pub fn load_store(sources: &Sources) -> Result<StoreConfig, Problems> {
     values::store_alone(sources)
+}
+
+/// Reads where the journal is, for commands that look into it and nowhere else.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load_journal_dir(sources: &Sources) -> Result<PathBuf, Problems> {
+    values::journal_dir_alone(sources)
 }

@@ -4,6 +4,8 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
+mod addresses;
+
 const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn env(pairs: &[(&str, &str)]) -> Sources {
@@ -309,31 +311,10 @@ fn a_slip_in_a_variables_name_is_a_warning() {
         ("EVERGREEN_REFRESH_BUFER", "15m"),
         ("EVERGREEN_URL", "http://x"),
         ("EVERGREEN_API_KEY", "eg_x"),
-        ("EVERGREEN_WEBHOOK_SECRET", "x"),
     ];
     let config = load(&serving(&given), Role::Serve).unwrap();
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     assert!(config.warnings[0].contains("did you mean EVERGREEN_REFRESH_BUFFER?"));
-}
-
-#[test]
-fn the_public_url_follows_the_address() {
-    let config = load(&serving(&[]), Role::Serve).unwrap();
-    for (listen, url) in [
-        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
-        ("0.0.0.0:9000", "http://127.0.0.1:9000"),
-        ("[::1]:9000", "http://[::1]:9000"),
-    ] {
-        assert_eq!(config.public_url(listen.parse().unwrap()), url);
-    }
-    let given = [("EVERGREEN_PUBLIC_URL", "https://e.example/")];
-    let config = load(&serving(&given), Role::Serve).unwrap();
-    let listen = "127.0.0.1:1".parse().unwrap();
-    assert_eq!(config.public_url(listen), "https://e.example");
-    assert_eq!(
-        config.redirect_uri(listen),
-        "https://e.example/oauth/callback"
-    );
 }
 
 #[test]

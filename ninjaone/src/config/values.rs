@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use evergreen_engine::Limits;
 use tracing_subscriber::EnvFilter;
-use url::Url;
 
 use super::duration::written;
 use super::keys::{self, Key};
 use super::reader::{Problems, Reader};
 use super::secrets::{client, missing_redis, ring, store};
+use super::urls;
 use super::{Config, DurationRange, Log, LogFormat, Role, Sources, StoreConfig};
 use crate::lifecycle::Settings;
 use crate::provider::HostPolicy;
@@ -52,12 +52,13 @@ pub(super) fn all(sources: &Sources, role: Role) -> Result<Config, Problems> {
             },
         )
         .or((role != Role::Worker).then_some(DEFAULT_LISTEN));
-    let (public_url, redirect_uri) = urls(&mut reader);
+    let (public_url, redirect_uri) = urls::read(&mut reader, role);
     let journal_dir = path(&mut reader, keys::JOURNAL_DIR)
         .or((role != Role::Dev).then(|| PathBuf::from(DEFAULT_JOURNAL)));
     let api_keys_file = path(&mut reader, keys::API_KEYS_FILE);
     let log = log(&mut reader, role);
-    let warnings = reader.slips();
+    let mut warnings = reader.slips();
+    warnings.extend(without_effect(&mut reader, role));
     let config = ring.map(|ring| Config {
         store,
         limits,
@@ -77,6 +78,26 @@ pub(super) fn all(sources: &Sources, role: Role) -> Result<Config, Problems> {
     reader.finish(config)
 }
 
+/// What was set and does nothing, so that nobody relies on it.
+fn without_effect(reader: &mut Reader<'_>, role: Role) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut tell = |key, why: &str| {
+        if let Some(found) = reader.found(key).filter(|found| !found.text.is_empty()) {
+            told.push(format!("{} has no effect: {why}", found.name));
+        }
+    };
+    let webhooks = "this version sends no webhooks; `evergreen events --follow` and GET /v1/events \
+                    tell the same events";
+    tell(keys::WEBHOOK_URL, webhooks);
+    tell(keys::WEBHOOK_SECRET, webhooks);
+    if role == Role::Dev {
+        let here = "all addresses that dev prints are those that it listens on (--listen)";
+        tell(keys::PUBLIC_URL, here);
+        tell(keys::REDIRECT_URI, here);
+    }
+    told
+}
+
 pub(super) fn store_alone(sources: &Sources) -> Result<StoreConfig, Problems> {
     let mut reader = Reader::new(sources);
     let config = store(&mut reader);
@@ -84,6 +105,12 @@ pub(super) fn store_alone(sources: &Sources) -> Result<StoreConfig, Problems> {
         missing_redis(&mut reader);
     }
     reader.finish(config)
+}
+
+pub(super) fn journal_dir_alone(sources: &Sources) -> Result<PathBuf, Problems> {
+    let mut reader = Reader::new(sources);
+    let path = path(&mut reader, keys::JOURNAL_DIR).unwrap_or_else(|| DEFAULT_JOURNAL.into());
+    reader.finish(Some(path))
 }
 
 fn hosts(reader: &mut Reader<'_>) -> HostPolicy {
@@ -142,31 +169,6 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         }
     }
     limits
-}
-
-fn urls(reader: &mut Reader<'_>) -> (Option<String>, Option<String>) {
-    let allowed = "http:// or https:// and a host, such as https://evergreen.example.com";
-    let public = reader.read(keys::PUBLIC_URL, allowed, web_url);
-    let redirect = reader.read(keys::REDIRECT_URI, allowed, |text| {
-        web_url(text)?;
-        // As it is registered: compared character by character by the provider.
-        Ok::<_, &'static str>(text.to_owned())
-    });
-    (public, redirect)
-}
-
-fn web_url(text: &str) -> Result<String, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is not a URL")?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("begins with neither http:// nor https://");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a login");
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("has a query or a fragment");
-    }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn log(reader: &mut Reader<'_>, role: Role) -> Log {

@@ -162,6 +162,24 @@ pub(super) fn journal_names(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Those of them that a live process holds. Each lock that can be had is given back at once.
+pub(super) fn held_names(path: &Path) -> io::Result<Vec<String>> {
+    let mut held = Vec::new();
+    for name in journal_names(path)? {
+        let file = match options().open(path.join(&name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => held.push(name),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(held)
+}
+
 /// A worker id as the beginning of a file name: letters, digits, `.`, `_` and `-` stay as they are.
 fn file_stem(worker_id: &str) -> String {
     let stem: String = worker_id

@@ -44,6 +44,14 @@ pub struct Unreadable {
     pub error: Option<String>,
 }
 
+/// The files of a directory that a live worker holds: it delivers what is in them itself.
+///
+/// # Errors
+/// If the directory cannot be listed, or a file not be opened.
+pub fn held_files(path: &Path) -> io::Result<Vec<String>> {
+    directory::held_names(path)
+}
+
 /// Reads all journals of a directory.
 ///
 /// # Errors

@@ -45,7 +45,7 @@ pub use entry::{Entry, EntryId};
 pub use error::JournalError;
 pub use handle::{Journal, Recovery};
 pub use limits::Limits;
-pub use listing::{Listed, Listing, Unreadable, read_dir};
+pub use listing::{Listed, Listing, Unreadable, held_files, read_dir};
 pub use under_way::{Carried, UnderWay};
 
 #[cfg(test)]

@@ -154,6 +154,14 @@ impl Keeper {
         !self.left_over().is_empty()
     }
 
+    /// The workflows of such entries.
+    #[must_use]
+    pub fn left_over_workflows(&self) -> Vec<WorkflowId> {
+        let entries = self.left_over();
+        let of = |entry: &Entry| WorkflowId::new(&entry.kind, &entry.workflow).ok();
+        entries.iter().filter_map(of).collect()
+    }
+
     fn idle(&self) -> Vec<Entry> {
         let mut entries = match &self.journal {
             Some(journal) if !journal.is_empty() => journal.entries(),
@@ -175,12 +183,9 @@ impl Keeper {
     async fn deliver_all(&self, engine: &Engine, entries: Vec<Entry>) -> Replay {
         let mut replay = Replay::default();
         for entry in entries {
-            match self.deliver(engine, &entry).await {
-                Delivered::Safe => {
-                    replay.delivered += 1;
-                    self.forget(entry.id).await;
-                }
-                Delivered::NoWorkflow => replay.without_workflow += 1,
+            match self.deliver_and_forget(engine, &entry).await {
+                Delivered::Delivered => replay.delivered += 1,
+                Delivered::WithoutWorkflow => replay.without_workflow += 1,
                 Delivered::Undecryptable => replay.undecryptable += 1,
                 Delivered::Unconfirmed => replay.unconfirmed += 1,
             }
@@ -188,12 +193,30 @@ impl Keeper {
         replay
     }
 
+    /// The same as [`Keeper::replay`], told entry by entry.
+    pub async fn replay_each(&self, engine: &Engine) -> Vec<(Entry, Delivered)> {
+        let mut told = Vec::new();
+        for entry in self.idle() {
+            let delivered = self.deliver_and_forget(engine, &entry).await;
+            told.push((entry, delivered));
+        }
+        told
+    }
+
+    async fn deliver_and_forget(&self, engine: &Engine, entry: &Entry) -> Delivered {
+        let delivered = self.deliver(engine, entry).await;
+        if delivered == Delivered::Delivered {
+            self.forget(entry.id).await;
+        }
+        delivered
+    }
+
     async fn deliver(&self, engine: &Engine, entry: &Entry) -> Delivered {
         let Ok(pair) = self.ring.open_pair(&entry.place(), &entry.sealed) else {
             return Delivered::Undecryptable;
         };
         let Ok(id) = WorkflowId::new(&entry.kind, &entry.workflow) else {
-            return Delivered::NoWorkflow;
+            return Delivered::WithoutWorkflow;
         };
         let place = Place::Signal {
             workflow: workflow(&id),
@@ -222,17 +245,24 @@ impl Keeper {
         {
             Ok(Signalled::Queued {
                 confirmed: true, ..
-            }) => Delivered::Safe,
-            Ok(Signalled::Unknown) => Delivered::NoWorkflow,
+            }) => Delivered::Delivered,
+            Ok(Signalled::Unknown) => Delivered::WithoutWorkflow,
             Ok(Signalled::Queued { .. } | Signalled::Full) | Err(_) => Delivered::Unconfirmed,
         }
     }
 }
 
-enum Delivered {
-    Safe,
-    NoWorkflow,
+/// What became of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivered {
+    /// It waits in its workflow's inbox, and its entry is gone.
+    Delivered,
+    /// It stays: its workflow does not exist.
+    WithoutWorkflow,
+    /// It stays: no key of the ring opens it.
     Undecryptable,
+    /// It stays: the store did not answer, or did not confirm.
     Unconfirmed,
 }
 

@@ -25,7 +25,7 @@ use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, KeyRing};
 
 pub use self::gate::Gate;
-pub use self::keeper::{Keeper, Replay};
+pub use self::keeper::{Delivered, Keeper, Replay};
 pub(crate) use self::sealing::{stored_pair, workflow};
 
 /// What a refresh needs of its process. Cheap to clone.

@@ -263,7 +263,7 @@ impl App {
         let found = self
             .deliver_grant(&grant, Signal::Connect(new), true)
             .await?;
-        Ok(found.shown())
+        Ok(self.shown(&found).await)
     }
 
     /// Whether this is the client app that the fleet uses where none is named.

@@ -59,6 +59,46 @@ impl FromStr for EventCursor {
     }
 }
 
+impl EventCursor {
+    /// Moves on behind an event.
+    pub(super) fn pass(&mut self, event: &Placed) {
+        self.0.insert(event.partition, event.position.clone());
+    }
+
+    /// Whether an event lies ahead.
+    pub(super) fn is_before(&self, event: &Placed) -> bool {
+        let place = self.0.get(&event.partition);
+        place.is_none_or(|place| key(place) < key(&event.position))
+    }
+
+    /// Whether it has come as far as another in every partition.
+    pub(super) fn reaches(&self, other: &Self) -> bool {
+        other.0.iter().all(|(partition, there)| {
+            let here = self.0.get(partition);
+            here.is_some_and(|here| key(here) >= key(there))
+        })
+    }
+
+    /// Moves on to where another is, in every partition where that is further.
+    pub(super) fn advance_to(&mut self, other: &Self) {
+        for (partition, there) in &other.0 {
+            let here = self.0.entry(*partition).or_insert_with(|| there.clone());
+            if key(here) < key(there) {
+                here.clone_from(there);
+            }
+        }
+    }
+}
+
+/// An event and where it lies.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) partition: u16,
+    pub(super) position: String,
+    /// Its cursor is for whoever reads it to set.
+    pub(super) view: EventView,
+}
+
 /// An event, as it is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventView {
@@ -88,31 +128,47 @@ impl App {
         after: &EventCursor,
         count: usize,
     ) -> Result<Vec<EventView>, ServiceError> {
+        let mut cursor = after.clone();
+        let placed = self.placed_events(after, count).await?;
+        Ok(placed
+            .into_iter()
+            .map(|event| {
+                cursor.pass(&event);
+                EventView {
+                    cursor: cursor.clone(),
+                    ..event.view
+                }
+            })
+            .collect())
+    }
+
+    pub(super) async fn placed_events(
+        &self,
+        after: &EventCursor,
+        count: usize,
+    ) -> Result<Vec<Placed>, ServiceError> {
         let mut found = Vec::new();
         for partition in 0..self.store().partitions() {
             let position = after.0.get(&partition).map(String::as_str);
-            for entry in self.store().events(partition, position, count).await? {
-                found.push((partition, entry));
+            for stream in self.store().events(partition, position, count).await? {
+                found.push(Placed {
+                    partition,
+                    position: stream.position,
+                    view: EventView {
+                        cursor: EventCursor::default(),
+                        id: stream.entry.id,
+                        event: stream.entry.event,
+                        integration: stream.entry.subject,
+                        at: stream.entry.at,
+                        payload: serde_json::from_str(&stream.entry.payload).unwrap_or_default(),
+                    },
+                });
             }
         }
         // Positions begin with the server's time, so this is the order in which things happened,
         // and within a partition it is the order of the stream.
-        found.sort_by_cached_key(|(partition, entry)| (key(&entry.position), *partition));
-        let mut cursor = after.clone();
-        Ok(found
-            .into_iter()
-            .map(|(partition, stream)| {
-                cursor.0.insert(partition, stream.position);
-                EventView {
-                    cursor: cursor.clone(),
-                    id: stream.entry.id,
-                    event: stream.entry.event,
-                    integration: stream.entry.subject,
-                    at: stream.entry.at,
-                    payload: serde_json::from_str(&stream.entry.payload).unwrap_or_default(),
-                }
-            })
-            .collect())
+        found.sort_by_cached_key(|event| (key(&event.position), event.partition));
+        Ok(found)
     }
 
     /// Where the streams end now, to follow from.

@@ -4,30 +4,39 @@
 //! |---|---|
 //! | `start.rs` | putting an [`App`] together, and what it does in the background |
 //! | `find.rs` | which grant is meant, and reading it |
-//! | `show.rs` | status, list, history |
+//! | `show.rs`, `list.rs` | status and history of one; all, page by page |
+//! | `explain` | what is, what was, and why it did not fire |
 //! | `token.rs` | handing out tokens; the lazy refresh |
 //! | `operate.rs` | refresh, reset, disconnect, backfill |
 //! | `adopt.rs` | tokens from outside, and client grants |
 //! | `consent` | a person's consent, from the ticket to the callback |
 //! | `feed.rs` | the outbox as a feed of events |
+//! | `follow.rs` | following it, with one poll a process |
+//! | `waiting.rs` | which grants have a pair that is in no store yet |
 
 mod adopt;
 mod consent;
 mod error;
+mod explain;
 mod feed;
 mod find;
+mod follow;
+mod list;
 mod operate;
 mod show;
 mod start;
 mod token;
 mod view;
+mod waiting;
 
 pub use adopt::{AdoptOptions, Adopted, ClientConnect, Offer};
 pub use consent::{Callback, Connected, ConsentAsk, ConsentError, ConsentStart};
 pub use error::{Recovery, ServiceError};
+pub use explain::{Explanation, Finding, FleetView, TimerView, Weight};
 pub use feed::{EventCursor, EventView};
+pub use follow::Follow;
+pub use list::{ListQuery, Listing};
 pub use operate::BackfillAsk;
-pub use show::{ListQuery, Listing};
 pub use start::{App, AppOptions, StartError};
 pub use token::TokenAsk;
 pub use view::{ProviderView, StatusView};

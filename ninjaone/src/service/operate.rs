@@ -39,7 +39,7 @@ impl App {
         };
         self.tell(&found, &signal, Delivery::default()).await?;
         let found = self.drive_until(&found.grant, false, at_rest).await?;
-        Ok(found.shown())
+        Ok(self.shown(&found).await)
     }
 
     /// Forgets the verdict and tries once.
@@ -51,7 +51,7 @@ impl App {
         self.tell(&found, &Signal::Reset, Delivery::default())
             .await?;
         let found = self.drive_until(&found.grant, false, at_rest).await?;
-        Ok(found.shown())
+        Ok(self.shown(&found).await)
     }
 
     /// Erases the named grant, or all grants of an integration; answers once that is done.
@@ -79,7 +79,7 @@ impl App {
                     after_s: 1,
                 });
             }
-            shown.push(found.shown());
+            shown.push(self.shown(&found).await);
         }
         Ok(shown)
     }

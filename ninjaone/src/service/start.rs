@@ -10,12 +10,14 @@ use evergreen_engine::worker::{self, Stopped, WorkerOptions};
 use evergreen_engine::{Activities, Delivery, Engine, Limits};
 use tokio_util::sync::CancellationToken;
 
-use crate::journal::{self, Journal, JournalError};
+use super::follow::Hub;
+use super::waiting::Waiting;
+use crate::journal::{self, Entry, Journal, JournalError};
 use crate::lifecycle::{Credential, KIND, Phase, Settings, Signal};
 use crate::provider::{
     BuildFailed, ClientApp, HostPolicy, HttpOptions, TokenEndpoint, TokenEndpointOptions,
 };
-use crate::refresher::{Gate, Keeper, Parts, Refresher, Replay};
+use crate::refresher::{Delivered, Gate, Keeper, Parts, Refresher, Replay};
 use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, HexError, KeyRing};
 
@@ -85,6 +87,8 @@ pub(super) struct Inner {
     pub(super) public_url: String,
     pub(super) redirect_uri: String,
     pub(super) worker_id: String,
+    pub(super) waiting: Waiting,
+    pub(super) hub: Hub,
 }
 
 impl App {
@@ -150,6 +154,8 @@ impl App {
             public_url: options.public_url,
             redirect_uri: options.redirect_uri,
             worker_id: options.worker_id,
+            waiting: Waiting::default(),
+            hub: Hub::default(),
         })))
     }
 
@@ -213,6 +219,11 @@ impl App {
         self.0.refresher.keeper.replay(&self.0.engine).await
     }
 
+    /// The same, told entry by entry.
+    pub async fn replay_journal_each(&self) -> Vec<(Entry, Delivered)> {
+        self.0.refresher.keeper.replay_each(&self.0.engine).await
+    }
+
     /// Replays the journal at the start and whenever the store turns out to be another run or
     /// another server; moves timers that were computed with other settings.
     async fn watch_the_store(self, stop: CancellationToken) {
@@ -246,6 +257,7 @@ impl App {
                 Err(error) => tracing::debug!(%error, "the store's run is not known"),
             }
             keeper.sweep().await;
+            self.mark_left_over();
             if !settings_told {
                 match self.tell_settings().await {
                     Ok(()) => settings_told = true,

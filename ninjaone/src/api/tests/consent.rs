@@ -190,3 +190,27 @@ async fn what_ninjaone_says_is_shown_as_text_or_not_at_all() {
     let twice = visit(&fixture, "/oauth/callback?state=a&state=b", None).await;
     assert_eq!(twice.status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn without_a_client_app_nobody_is_invited_and_the_setting_is_named() {
+    let fixture = Fixture::over(true, None).await;
+    let body = json!({ "region": "eu" });
+    let path = "/v1/integrations/acme/prod/connect";
+    let answer = fixture.post(path, &fixture.admin, &body).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+    assert_eq!(answer.problem(), "needs-attention");
+    let told = answer.json();
+    assert_eq!(told["recovery"], "fix_configuration");
+    let detail = told["detail"].as_str().unwrap();
+    for part in [
+        "acme/prod",
+        "no_client",
+        "EVERGREEN_NINJAONE_CLIENT_ID",
+        "EVERGREEN_NINJAONE_CLIENT_SECRET",
+    ] {
+        assert!(detail.contains(part), "{detail}");
+    }
+    let page = visit(&fixture, "/oauth/connect/acme/prod?region=eu", None).await;
+    assert_eq!(page.status, StatusCode::CONFLICT);
+    assert!(page.text.contains("no_client"), "{}", page.text);
+}

@@ -77,6 +77,15 @@ impl Fixture {
     }
 
     pub(crate) async fn with(open_connect: bool) -> Self {
+        let app = ClientApp {
+            client_id: "evergreen-demo".to_owned(),
+            client_secret: Some("evergreen-demo-secret".into()),
+        };
+        Self::over(open_connect, Some(app)).await
+    }
+
+    /// With this client app, or with none.
+    pub(crate) async fn over(open_connect: bool, client: Option<ClientApp>) -> Self {
         let options = SimulatorOptions {
             auto_approve: true,
             ..SimulatorOptions::default()
@@ -89,10 +98,7 @@ impl Fixture {
             limits: Limits::default(),
             settings: Settings::default(),
             ring: KeyRing::parse(key.printable.expose_secret()).unwrap(),
-            client: Some(ClientApp {
-                client_id: "evergreen-demo".to_owned(),
-                client_secret: Some("evergreen-demo-secret".into()),
-            }),
+            client,
             hosts: HostPolicy::new().with_loopback(),
             journal_dir: None,
             public_url: PUBLIC_URL.to_owned(),

@@ -14,7 +14,7 @@ use super::sse::Events;
 use crate::handoff::{Handed, RefreshToken};
 use crate::import::report::Report;
 use crate::integration::{GrantRef, IntegrationId, Target};
-use crate::service::StatusView;
+use crate::service::{Explanation, StatusView};
 
 /// Grants on a page.
 const PAGE: usize = 500;
@@ -61,6 +61,10 @@ impl Api {
             all.extend(page.integrations);
             // A server that repeats itself would keep us for ever.
             if page.next.is_none() || page.next == cursor {
+                // Pages come in no order, and may tell of a grant twice.
+                let by = |one: &StatusView| (one.integration.clone(), one.grant.clone());
+                all.sort_by_cached_key(by);
+                all.dedup_by_key(|one| by(one));
                 return Ok(all);
             }
             cursor = page.next;
@@ -75,6 +79,15 @@ impl Api {
         let request = self.about(Method::GET, target, "/history");
         self.ask(&format!("reading the history of {target}"), request)
             .await
+    }
+
+    /// What happens next to a grant, and why.
+    ///
+    /// # Errors
+    /// As the API says, or that it does not answer.
+    pub(crate) async fn explain(&self, target: &Target) -> Result<Explanation, Failure> {
+        let request = self.about(Method::GET, target, "/explain");
+        self.ask(&format!("explaining {target}"), request).await
     }
 
     /// Refreshes now.

@@ -35,12 +35,12 @@ pub(super) fn failure(api: &Api, doing: &str, status: StatusCode, body: &[u8]) -
     {
         why = format!("{field}: {why}");
     }
-    let help = help(
-        status,
-        exit,
-        problem.recovery.as_deref(),
-        problem.retry_after,
-    );
+    let recovery = problem.recovery.as_deref();
+    // A text that names the setting needs no help to find it.
+    let help = match recovery {
+        Some("fix_configuration") if why.contains("EVERGREEN_") => None,
+        _ => help(status, exit, recovery, problem.retry_after),
+    };
     let told = Told {
         kind: printable(kind),
         recovery: problem.recovery.as_deref().map(printable),

@@ -13,15 +13,15 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::find::Found;
-use super::{App, SCOPES, ServiceError};
+use super::{App, Recovery, SCOPES, ServiceError};
 
 pub use self::asked::{Callback, Connected, ConsentAsk, ConsentError, ConsentStart};
 
 use crate::integration::{GrantKind, IntegrationId};
 use crate::lifecycle::{NewGrant, Phase, Signal, Source};
 use crate::provider::{
-    Answer, AuthorizeRequest, ClientApp, InstanceUrl, TokenCall, TokenPath, TokenRequest,
-    authorize_url,
+    Answer, Attention, AuthorizeRequest, ClientApp, InstanceUrl, TokenCall, TokenPath,
+    TokenRequest, authorize_url,
 };
 use crate::vault::{GrantId, Pair, Place, apikey};
 
@@ -29,6 +29,9 @@ use crate::vault::{GrantId, Pair, Place, apikey};
 const LIFE: Duration = Duration::from_secs(600);
 /// How long the exchange of a code may take.
 const EXCHANGE: Duration = Duration::from_secs(15);
+
+const NO_CLIENT: &str = "there is no client app to consent to; set EVERGREEN_NINJAONE_CLIENT_ID and \
+     EVERGREEN_NINJAONE_CLIENT_SECRET where the API runs, and start it anew";
 
 /// What is kept, sealed, while the person is on the provider's page.
 #[derive(Serialize, Deserialize)]
@@ -62,12 +65,13 @@ impl App {
     /// A ticket lets a browser begin one consent, without an API key in its address bar.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// No client app is configured, so that no consent could begin, or the store does not answer.
     pub async fn issue_ticket(
         &self,
         integration: &IntegrationId,
         instance: &InstanceUrl,
     ) -> Result<String, ServiceError> {
+        self.client_for_consent(integration)?;
         let ticket = random_text();
         let held = Ticket {
             tenant: integration.tenant().to_owned(),
@@ -108,7 +112,7 @@ impl App {
     /// # Errors
     /// No client app is configured, or the store does not answer.
     pub async fn begin_consent(&self, ask: ConsentAsk) -> Result<ConsentStart, ServiceError> {
-        let client = self.client_for_consent()?;
+        let client = self.client_for_consent(&ask.integration)?;
         self.host_policy().admit(&ask.instance_url)?;
         let (state, verifier) = (random_text(), random_text());
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
@@ -199,7 +203,7 @@ impl App {
         match (stored, lasting) {
             (true, _) => Ok(Connected {
                 integration,
-                status: found.shown(),
+                status: self.shown(&found).await,
             }),
             (false, false) => Err(ConsentError::NoRefreshToken),
             (false, true) => Err(superseded(&found).into()),
@@ -244,7 +248,7 @@ impl App {
         code: SecretString,
         pending: Pending,
     ) -> Result<NewGrant, ConsentError> {
-        let client = self.client_for_consent()?;
+        let client = self.client_for_consent(integration)?;
         let now = self.store().now().await.map_err(ServiceError::from)?;
         let request = TokenRequest::Code {
             code,
@@ -293,18 +297,13 @@ impl App {
         })
     }
 
-    fn client_for_consent(&self) -> Result<ClientApp, ServiceError> {
-        self.0
-            .refresher
-            .client
-            .clone()
-            .ok_or_else(|| {
-                ServiceError::Conflict {
-            what: "connecting".to_owned(),
-            why: "no client app is configured: set EVERGREEN_NINJAONE_CLIENT_ID where the API runs"
-                .to_owned(),
-        }
-            })
+    fn client_for_consent(&self, integration: &IntegrationId) -> Result<ClientApp, ServiceError> {
+        let client = self.0.refresher.client.clone();
+        client.ok_or_else(|| ServiceError::NeedsAttention {
+            integration: integration.to_string(),
+            why: format!("{}: {NO_CLIENT}", Attention::NoClient),
+            recovery: Recovery::FixConfiguration,
+        })
     }
 }
 
