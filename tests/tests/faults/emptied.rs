@@ -182,29 +182,6 @@ impl Backup {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_put_back_condemns_nothing_as_revoked() {
-    let mut stage = Stage::new().await;
-    let mut one = stage.working("one").await;
-    let backup = Backup::of(&stage.redis).await;
-    stage.ask().await;
-    refreshed(&stage, 1).await;
-    one.see_entries(0).await;
-    one.proxy.tear();
-    backup.put_back(&mut stage.redis).await;
-    one.proxy.mend();
-    assert_eq!(
-        stage.status().await.generation,
-        0,
-        "what was refreshed is forgotten"
-    );
-    stage.ask().await;
-    let status = stage.see("the verdict", |s| s.reason.is_some()).await;
-    assert_eq!(status.reason.as_deref(), Some("rotation_lost"));
-    assert_eq!(stage.presented(), [2]);
-    one.end().await;
-}
-
 /// The store forgot generation 1; the journal of a machine holds what became of it.
 async fn put_back_with_a_newer_pair_in_a_journal() -> (Stage, crate::machine::Machine) {
     let mut stage = Stage::new().await;

@@ -42,7 +42,7 @@ enum Comes {
 }
 
 macro_rules! points {
-    ($($(#[$says:meta])* $point:ident, $test:ident: $place:expr => $comes:ident;)*) => {
+    ($($(#[$says:meta])* $point:ident = $place:expr => $comes:ident: fn $test:ident();)*) => {
         /// Every point at which a worker is killed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         enum Point {
@@ -77,62 +77,62 @@ macro_rules! points {
 
 points! {
     /// The claim has left and has not reached Redis.
-    ClaimAsked, killed_before_the_claim_reaches_redis:
-        Place::Redis(Step::Claim, Side::Asked) => Fresh;
+    ClaimAsked = Place::Redis(Step::Claim, Side::Asked) => Fresh:
+    fn killed_before_the_claim_reaches_redis();
     /// The claim is written, its answer not read.
-    ClaimAnswered, killed_before_the_claim_is_answered:
-        Place::Redis(Step::Claim, Side::Answered) => Fresh;
+    ClaimAnswered = Place::Redis(Step::Claim, Side::Answered) => Fresh:
+    fn killed_before_the_claim_is_answered();
     /// The claim's answer was read, the intent has not reached Redis.
-    IntentAsked, killed_with_a_claim_before_the_intent:
-        Place::Redis(Step::Intent, Side::Asked) => Fresh;
+    IntentAsked = Place::Redis(Step::Intent, Side::Asked) => Fresh:
+    fn killed_with_a_claim_before_the_intent();
     /// The intent is written, its answer not read.
-    IntentAnswered, s20_killed_before_the_intent_is_answered:
-        Place::Redis(Step::Intent, Side::Answered) => Retried;
+    IntentAnswered = Place::Redis(Step::Intent, Side::Answered) => Retried:
+    fn s20_killed_before_the_intent_is_answered();
     /// The intent is known to be written, the request has not reached the provider.
-    RequestAsked, s20_killed_between_the_intent_and_the_request:
-        Place::Provider(Side::Asked) => Retried;
+    RequestAsked = Place::Provider(Side::Asked) => Retried:
+    fn s20_killed_between_the_intent_and_the_request();
     /// The provider has the request and has not carried it out.
-    RequestArrived, s20_killed_before_the_provider_rotates:
-        Place::Request(When::Before) => Retried;
+    RequestArrived = Place::Request(When::Before) => Retried:
+    fn s20_killed_before_the_provider_rotates();
     /// The provider has rotated and not answered.
-    RequestCarriedOut, s21_killed_after_the_provider_rotated:
-        Place::Request(When::After) => Lost;
+    RequestCarriedOut = Place::Request(When::After) => Lost:
+    fn s21_killed_after_the_provider_rotated();
     /// The provider's answer is on its way.
-    AnswerOnItsWay, s21_killed_before_the_answer_arrives:
-        Place::Provider(Side::Answered) => Lost;
+    AnswerOnItsWay = Place::Provider(Side::Answered) => Lost:
+    fn s21_killed_before_the_answer_arrives();
     /// The answer was read, nothing of it is on the disk.
-    AnswerRead, s21_killed_before_the_journal:
-        Place::Journal(0) => Lost;
+    AnswerRead = Place::Journal(0) => Lost:
+    fn s21_killed_before_the_journal();
     /// Half of the entry is on the disk.
-    JournalTorn, s21_killed_in_the_middle_of_the_journals_entry:
-        Place::Journal(40) => Lost;
+    JournalTorn = Place::Journal(40) => Lost:
+    fn s21_killed_in_the_middle_of_the_journals_entry();
     /// The entry is on the disk, the final commit has not reached Redis.
-    CommitAsked, s22_killed_between_the_journal_and_the_commit:
-        Place::Redis(Step::Commit, Side::Asked) => Rescued;
+    CommitAsked = Place::Redis(Step::Commit, Side::Asked) => Rescued:
+    fn s22_killed_between_the_journal_and_the_commit();
     /// The final commit is written, its answer not read.
-    CommitAnswered, s02_killed_before_the_commit_is_answered:
-        Place::Redis(Step::Commit, Side::Answered) => Done;
+    CommitAnswered = Place::Redis(Step::Commit, Side::Answered) => Done:
+    fn s02_killed_before_the_commit_is_answered();
     /// The final commit's answer was read.
-    CommitRead, s02_killed_right_after_the_commit:
-        Place::Read(Step::Commit) => Done;
+    CommitRead = Place::Read(Step::Commit) => Done:
+    fn s02_killed_right_after_the_commit();
     /// A replay's signal has not reached Redis.
-    SignalAsked, killed_before_a_replays_signal_reaches_redis:
-        Place::Redis(Step::Signal, Side::Asked) => Done;
+    SignalAsked = Place::Redis(Step::Signal, Side::Asked) => Done:
+    fn killed_before_a_replays_signal_reaches_redis();
     /// A replay's signal is queued, its answer not read.
-    SignalAnswered, killed_before_a_replays_signal_is_answered:
-        Place::Redis(Step::Signal, Side::Answered) => Done;
+    SignalAnswered = Place::Redis(Step::Signal, Side::Answered) => Done:
+    fn killed_before_a_replays_signal_is_answered();
     /// A workflow is being given back, which has not reached Redis.
-    ExtendAsked, killed_before_giving_back_reaches_redis:
-        Place::Redis(Step::Extend, Side::Asked) => Fresh;
+    ExtendAsked = Place::Redis(Step::Extend, Side::Asked) => Fresh:
+    fn killed_before_giving_back_reaches_redis();
     /// A workflow is given back, the answer not read.
-    ExtendAnswered, killed_before_giving_back_is_answered:
-        Place::Redis(Step::Extend, Side::Answered) => Fresh;
+    ExtendAnswered = Place::Redis(Step::Extend, Side::Answered) => Fresh:
+    fn killed_before_giving_back_is_answered();
     /// The reconciler's comparison has not reached Redis.
-    ReconcileAsked, killed_before_a_comparison_reaches_redis:
-        Place::Redis(Step::Reconcile, Side::Asked) => Fresh;
+    ReconcileAsked = Place::Redis(Step::Reconcile, Side::Asked) => Fresh:
+    fn killed_before_a_comparison_reaches_redis();
     /// The reconciler's comparison has been made, the answer not read.
-    ReconcileAnswered, killed_before_a_comparison_is_answered:
-        Place::Redis(Step::Reconcile, Side::Answered) => Fresh;
+    ReconcileAnswered = Place::Redis(Step::Reconcile, Side::Answered) => Fresh:
+    fn killed_before_a_comparison_is_answered();
 }
 
 async fn killed_at(point: Point) {

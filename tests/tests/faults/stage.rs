@@ -13,7 +13,6 @@ use ninjaone::service::{App, StatusView, TokenAsk};
 use ninjaone::simulator::{Action, Fault, Handle, SeededGrant, SimulatorOptions, When};
 use redis::FromRedisValue;
 use secrecy::ExposeSecret;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::machine::{LEASE, Machine};
@@ -240,12 +239,6 @@ impl Stage {
         let url = format!("http://{}/v2/organizations", self.bench.simulator.addr());
         let answer = reqwest::Client::new().get(url).bearer_auth(token).send();
         assert!(answer.await.unwrap().status().is_success());
-    }
-
-    /// The record's machine, as JSON.
-    pub(crate) async fn data(&self) -> Value {
-        let data: String = self.field("data").await;
-        serde_json::from_str(&data).unwrap()
     }
 }
 
