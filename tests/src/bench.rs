@@ -88,6 +88,15 @@ impl Bench {
     pub async fn on_redis(redis: &RedisServer, simulator: SimulatorOptions) -> Self {
         let mut options = RedisOptions::new(redis.url());
         options.prefix = redis.prefix().to_owned();
+        Self::in_key_space(options, simulator).await
+    }
+
+    /// Over a Redis, in the key space that processes of the program use there.
+    pub async fn beside_processes(redis: &RedisServer, simulator: SimulatorOptions) -> Self {
+        Self::in_key_space(RedisOptions::new(redis.url()), simulator).await
+    }
+
+    async fn in_key_space(options: RedisOptions, simulator: SimulatorOptions) -> Self {
         let store = RedisStore::connect(options.clone())
             .await
             .expect("the test's Redis must be usable");

@@ -3,6 +3,7 @@
 //! - [`redis`]: a Redis of one's own, which can be paused, killed and restarted with its data.
 //! - [`fleet`]: processes over one Redis, to be killed and stopped.
 //! - [`site`]: the smallest deployment: one server, its Redis and the simulator.
+//! - [`proxy`]: a way to a server on which everything is seen, and anything can be held up.
 //! - [`process`]: the program `evergreen`, started, watched, signalled.
 //! - [`bench`](mod@bench): apps, a store and the simulator in this process.
 //! - [`canary`]: secrets that are looked for in every output.
@@ -15,6 +16,7 @@ pub mod canary;
 pub mod fleet;
 pub mod group;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod site;
 pub mod wait;
@@ -22,6 +24,7 @@ pub mod wait;
 pub use bench::Bench;
 pub use canary::Canaries;
 pub use process::{Evergreen, Finished, Signal};
+pub use proxy::Proxy;
 pub use redis::RedisServer;
 pub use site::Site;
 pub use wait::eventually;

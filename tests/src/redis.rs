@@ -220,6 +220,21 @@ impl RedisServer {
         }
     }
 
+    /// Ends it in order: what it holds is on its disk. [`RedisServer::restart`] starts it again.
+    pub async fn stop(&mut self) {
+        let refusal = self.not_mine("be stopped");
+        assert!(!matches!(self.backend, Backend::Shared), "{refusal}");
+        // It hangs up instead of answering.
+        let _ = self.try_cli::<()>(&["SHUTDOWN"]).await;
+        let ended = within(READY_WITHIN, async || match &mut self.backend {
+            Backend::Shared => Some(()),
+            Backend::Container(container) => (!container.runs().await).then_some(()),
+            Backend::Local(local) => local.ended().map(drop),
+        })
+        .await;
+        assert!(ended.is_some(), "{} would not stop", self.url);
+    }
+
     /// Kills it without warning (SIGKILL). Its files stay for [`RedisServer::restart`].
     pub async fn kill(&mut self) {
         let refusal = self.not_mine("be killed");

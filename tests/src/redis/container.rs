@@ -99,17 +99,17 @@ impl Container {
         self.paused = false;
     }
 
+    pub(super) async fn runs(&self) -> bool {
+        let running = self.inner.is_running().await;
+        running.expect("a container can be looked at")
+    }
+
     pub(super) async fn kill(&mut self) {
         // Docker refuses to kill what is paused.
         if self.paused {
             self.resume().await;
         }
-        if self
-            .inner
-            .is_running()
-            .await
-            .expect("a container can be looked at")
-        {
+        if self.runs().await {
             let id = self.inner.id();
             self.docker
                 .kill_container(id, None)

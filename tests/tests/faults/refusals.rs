@@ -1,0 +1,188 @@
+//! Redis answers, and refuses to write: full, read-only, or unable to save. A pair that was just issued
+//! waits for it in memory and in the journal; a worker that is told to stop waits with it.
+
+use evergreen_tests::eventually;
+use evergreen_tests::{RedisServer, Signal};
+use ninjaone::simulator::{SimulatorOptions, When};
+
+use crate::checks::{healthy, refreshed};
+use crate::machine::Machine;
+use crate::stage::{PATIENCE, Stage, target};
+
+/// Why nothing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// `maxmemory` is reached, and nothing may be evicted.
+    Full,
+    /// It is made a replica of a server that is not there.
+    ReadOnly,
+    /// Its last snapshot failed, as on a full disk.
+    CannotSave,
+}
+
+impl Refusal {
+    /// What it says to a write.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Full => "OOM",
+            Self::ReadOnly => "READONLY",
+            Self::CannotSave => "MISCONF",
+        }
+    }
+
+    async fn begin(self, redis: &RedisServer) {
+        match self {
+            Self::Full => set(redis, "maxmemory", "1").await,
+            Self::ReadOnly => {
+                // A port that nothing listens on.
+                let _: String = redis.cli(&["REPLICAOF", "127.0.0.1", "1"]).await;
+            }
+            Self::CannotSave => {
+                // Nobody can put a file there.
+                set(redis, "dir", "/proc").await;
+                set(redis, "save", "3600 1").await;
+                saved(redis, "err").await;
+            }
+        }
+        let refused = redis.try_cli::<String>(&["SET", "anything", "1"]).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Some(self.code()), "{refused}");
+    }
+
+    async fn end(self, redis: &RedisServer) {
+        match self {
+            Self::Full => set(redis, "maxmemory", "0").await,
+            Self::ReadOnly => {
+                let _: String = redis.cli(&["REPLICAOF", "NO", "ONE"]).await;
+            }
+            Self::CannotSave => {
+                set(redis, "dir", "/tmp").await;
+                saved(redis, "ok").await;
+            }
+        }
+    }
+}
+
+async fn set(redis: &RedisServer, name: &str, value: &str) {
+    let _: String = redis.cli(&["CONFIG", "SET", name, value]).await;
+}
+
+/// Takes snapshots until one has ended like this.
+async fn saved(redis: &RedisServer, how: &str) {
+    eventually("a snapshot", PATIENCE, async || {
+        // Another may be under way.
+        let _ = redis.try_cli::<String>(&["BGSAVE"]).await;
+        let info: String = redis.cli(&["INFO", "persistence"]).await;
+        let ended = format!("rdb_last_bgsave_status:{how}");
+        let under_way = info.contains("rdb_bgsave_in_progress:1");
+        (info.contains(&ended) && !under_way).then_some(())
+    })
+    .await;
+}
+
+/// A worker has a pair that Redis refuses to take.
+async fn with_a_pair_that_waits(refusal: Refusal, grants: usize) -> (Stage, Machine) {
+    let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]).await;
+    let stage = Stage::on(redis, grants, SimulatorOptions::default()).await;
+    let one = stage.working("one").await;
+    let hold = stage.hold(When::After);
+    stage.ask().await;
+    stage.held(hold).await;
+    refusal.begin(&stage.redis).await;
+    stage.simulator.release(hold);
+    one.see_entries(1).await;
+    one.see_count("evergreen_persist_pending", |pending| pending == 1)
+        .await;
+    one.proxy
+        .see("the refusal", |passed| passed.word.contains(refusal.code()))
+        .await;
+    (stage, one)
+}
+
+/// A worker is told to stop meanwhile: it waits, and ends in order when the pair is safe.
+async fn shutdown_waits(refusal: Refusal) {
+    let (stage, mut one) = with_a_pair_that_waits(refusal, 1).await;
+    assert_eq!(stage.status().await.generation, 0);
+    let tries = refusals(&one, refusal);
+    one.worker().signal(Signal::TERM);
+    one.worker().wait_for_line("told to stop", PATIENCE).await;
+    // It goes on trying after that.
+    eventually("more tries", PATIENCE, async || {
+        (refusals(&one, refusal) > tries + 1).then_some(())
+    })
+    .await;
+    assert!(one.worker().exit().is_none(), "shutdown waits");
+    refusal.end(&stage.redis).await;
+    one.ended().await;
+    refreshed(&stage, 1).await;
+    assert_eq!(one.entries(), 0);
+}
+
+fn refusals(one: &Machine, refusal: Refusal) -> usize {
+    let passed = one.proxy.passed();
+    passed
+        .iter()
+        .filter(|passed| passed.word.contains(refusal.code()))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s24_full_between_answer_and_commit() {
+    shutdown_waits(Refusal::Full).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s24_read_only_between_answer_and_commit() {
+    shutdown_waits(Refusal::ReadOnly).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s24_unable_to_save_between_answer_and_commit() {
+    shutdown_waits(Refusal::CannotSave).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s24_a_refusal_longer_than_a_lease_loses_nothing_to_who_takes_over() {
+    let (stage, mut one) = with_a_pair_that_waits(Refusal::ReadOnly, 1).await;
+    let mut two = stage.working("two").await;
+    let lease_until: u64 = stage.field("lease_until").await;
+    eventually("the end of the lease", PATIENCE, async || {
+        (stage.bench.now().await > lease_until).then_some(())
+    })
+    .await;
+    Refusal::ReadOnly.end(&stage.redis).await;
+    healthy(&stage).await;
+    one.see_entries(0).await;
+    one.end().await;
+    two.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disconnect_works_on_a_full_server() {
+    let (stage, mut one) = with_a_pair_that_waits(Refusal::Full, 2).await;
+    let other = target(&stage.grants[1]);
+    let gone = stage.api.disconnect(&other).await.unwrap();
+    assert_eq!(gone[0].state, "Disconnected");
+    let name = other.integration.to_string();
+    let sealed: Vec<String> = stage
+        .redis
+        .cli(&["KEYS", &format!("*sealed*{name}*")])
+        .await;
+    assert_eq!(
+        sealed,
+        Vec::<String>::new(),
+        "no credential exists after disconnect"
+    );
+    // The one whose pair waits, too: the pair is of no use any more, and nobody keeps it.
+    let gone = stage.api.disconnect(&stage.target()).await.unwrap();
+    assert_eq!(gone[0].state, "Disconnected");
+    Refusal::Full.end(&stage.redis).await;
+    one.see_count("evergreen_persist_pending", |pending| pending == 0)
+        .await;
+    one.see_entries(0).await;
+    let sealed: Vec<String> = stage.redis.cli(&["KEYS", "*sealed*"]).await;
+    assert_eq!(sealed, Vec::<String>::new());
+    assert_eq!(stage.status().await.state, "Disconnected");
+    assert_eq!(stage.presented(), [1]);
+    one.end().await;
+}
