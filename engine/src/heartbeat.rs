@@ -35,8 +35,9 @@ pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: Cancellati
             tracing::debug!(%error, "no heartbeat");
         }
         tokio::select! {
-            () = tokio::time::sleep(PERIOD) => {}
+            biased;
             () = stop.cancelled() => break,
+            () = tokio::time::sleep(PERIOD) => {}
         }
     }
     if let Err(error) = engine.store().table_remove(WORKERS, engine.owner()).await {

@@ -14,6 +14,7 @@
 //! | [`store`] | the six operations of the protocol, and the two stores |
 //! | [`reconciler`] | why an entry of the index cannot be missing for long |
 //! | [`limits`] | every bound, and the relations between them |
+//! | [`platform`] | the time of day and randomness, as values |
 //! | [`testing`] | days in milliseconds |
 
 pub mod activities;
@@ -28,6 +29,7 @@ pub mod limits;
 mod load;
 pub mod machine;
 mod news;
+pub mod platform;
 pub mod reconciler;
 pub mod record;
 pub mod store;
@@ -43,3 +45,4 @@ pub use engine::{Delivery, Driven, Engine, View, WeakEngine};
 pub use id::WorkflowId;
 pub use limits::Limits;
 pub use machine::{Context, Effects, Input, Millis, Step, Workflow, dispatch};
+pub use platform::Platform;

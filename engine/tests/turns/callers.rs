@@ -8,7 +8,7 @@ use evergreen_engine::limits::DRIVE_PATIENCE;
 use evergreen_engine::turn::TurnEnd;
 use tokio::sync::oneshot;
 
-use crate::faulty::Op;
+use evergreen_engine::testing::Op;
 use crate::machine::{Ended, Script, Signal};
 use crate::world::{BEGIN, World, id};
 
@@ -144,5 +144,5 @@ pub(crate) async fn claim_in_the_name_of(holder: &World, lease: Duration) {
         mode: ClaimMode::Due,
         spare_owned: false,
     };
-    holder.store.memory.claim(&claim).await.unwrap();
+    holder.memory.claim(&claim).await.unwrap();
 }

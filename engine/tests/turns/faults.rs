@@ -7,7 +7,7 @@ use evergreen_engine::engine::Driven;
 use evergreen_engine::store::clock::ManualClock;
 use evergreen_engine::turn::TurnEnd;
 
-use crate::faulty::{Fault, Op};
+use evergreen_engine::testing::{Fault, Op};
 use crate::machine::{Ended, Phase, Script, Signal};
 use crate::world::{BEGIN, World, count, id};
 

@@ -2,7 +2,7 @@
 
 use evergreen_engine::engine::Driven;
 
-use crate::faulty::Op;
+use evergreen_engine::testing::Op;
 use crate::machine::{Ended, Phase, Signal};
 use crate::world::{World, id};
 

@@ -28,7 +28,7 @@ pub use error::{Recovery, ServiceError};
 pub use feed::{EventCursor, EventView};
 pub use operate::BackfillAsk;
 pub use show::{ListQuery, Listing};
-pub use start::{App, AppOptions, StartError};
+pub use start::{App, AppOptions, StartError, Surroundings};
 pub use token::TokenAsk;
 pub use view::{ProviderView, StatusView};
 
