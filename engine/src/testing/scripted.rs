@@ -40,8 +40,7 @@ pub struct Endings<W: Workflow> {
     pub not_sent: W::Outcome,
 }
 
-type Deed<W> =
-    Box<dyn FnOnce(Performed<W>) -> BoxFuture<'static, <W as Workflow>::Outcome> + Send>;
+type Deed<W> = Box<dyn FnOnce(Performed<W>) -> BoxFuture<'static, <W as Workflow>::Outcome> + Send>;
 type Always<W> = Box<dyn Fn(&Performed<W>) -> <W as Workflow>::Outcome + Send + Sync>;
 type Seal<W> = Box<dyn Fn(&<W as Workflow>::Secret) -> String + Send + Sync>;
 type Precious<W> =

@@ -70,10 +70,7 @@ impl Poller {
                 }
             }
             let cap = self.look_again.saturating_duration_since(Instant::now());
-            match self
-                .agenda
-                .next(self.pick(), cap, &self.busy)
-            {
+            match self.agenda.next(self.pick(), cap, &self.busy) {
                 Next::Claim(_, member) => self.begin(member).await,
                 Next::Sleep(span) => self.wait(span).await,
             }

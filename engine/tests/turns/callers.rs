@@ -8,9 +8,9 @@ use evergreen_engine::limits::DRIVE_PATIENCE;
 use evergreen_engine::turn::TurnEnd;
 use tokio::sync::oneshot;
 
-use evergreen_engine::testing::Op;
 use crate::machine::{Ended, Script, Signal};
 use crate::world::{BEGIN, World, id};
+use evergreen_engine::testing::Op;
 
 /// A workflow whose activity lasts until the test says how it ended.
 async fn working(world: &World) -> oneshot::Sender<Ended> {

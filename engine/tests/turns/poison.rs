@@ -105,10 +105,13 @@ async fn an_outcome_that_the_machine_cannot_bear_is_not_lost() {
 async fn an_outcome_whose_commit_the_store_refuses_is_not_lost() {
     let (world, id) = (World::precious(), id("a"));
     world.send(&id, Signal::Begin(1)).await;
-    world.store.next_goes_well(evergreen_engine::testing::Op::Commit);
     world
         .store
-        .next(evergreen_engine::testing::Op::Commit, evergreen_engine::testing::Fault::Refused);
+        .next_goes_well(evergreen_engine::testing::Op::Commit);
+    world.store.next(
+        evergreen_engine::testing::Op::Commit,
+        evergreen_engine::testing::Fault::Refused,
+    );
     world.drive(&id).await;
     assert_eq!(world.script.settled(), [Ended::Done(1)]);
     assert_eq!(world.inspect(&id).inbox.len(), 1);

@@ -10,9 +10,9 @@ use evergreen_engine::{Limits, WorkflowId, heartbeat};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use evergreen_engine::testing::{Fault, Op};
 use crate::machine::{Ended, Phase, Script, Signal};
 use crate::world::{BEGIN, World, count, id};
+use evergreen_engine::testing::{Fault, Op};
 
 /// A worker in a task, and the way to stop it.
 struct Running {

@@ -21,7 +21,12 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
 }
 
-pub(crate) fn engine(store: &FaultyStore, script: &Arc<Script>, limits: Limits, owner: &str) -> Engine {
+pub(crate) fn engine(
+    store: &FaultyStore,
+    script: &Arc<Script>,
+    limits: Limits,
+    owner: &str,
+) -> Engine {
     Engine::builder(Arc::new(store.clone()), limits, owner)
         .unwrap()
         .with::<Chore>(Arc::clone(script) as Arc<_>)

@@ -57,11 +57,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the disk fails when it is looked at for orphans.
-    pub fn over(
-        disk: Box<dyn Disk>,
-        bytes: &[u8],
-        limits: Limits,
-    ) -> Result<Self, JournalError> {
+    pub fn over(disk: Box<dyn Disk>, bytes: &[u8], limits: Limits) -> Result<Self, JournalError> {
         Self::begin(disk, bytes, limits, |log| Ok(Service::here(log)))
     }
 
@@ -72,7 +68,8 @@ impl Journal {
         limits: Limits,
     ) -> Result<Self, JournalError> {
         Self::begin(disk, bytes, limits, |log| {
-            Service::thread(log, limits.linger).map_err(JournalError::io("starting the journal's thread"))
+            Service::thread(log, limits.linger)
+                .map_err(JournalError::io("starting the journal's thread"))
         })
     }
 

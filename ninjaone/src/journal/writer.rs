@@ -62,7 +62,11 @@ pub(super) fn run(mut log: Log, commands: &Receiver<Command>, linger: Duration) 
 }
 
 /// Serves one command and those already waiting behind it; returns the reply of a `Close`.
-pub(super) fn serve(log: &mut Log, first: Command, commands: &Receiver<Command>) -> Option<Reply<()>> {
+pub(super) fn serve(
+    log: &mut Log,
+    first: Command,
+    commands: &Receiver<Command>,
+) -> Option<Reply<()>> {
     let mut batch = Batch::default();
     let mut putters = Vec::new();
     let mut removers = Vec::new();

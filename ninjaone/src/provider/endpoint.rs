@@ -192,7 +192,14 @@ impl Inner {
 
     async fn on_path(&self, path: TokenPath, call: &TokenCall, watch: &Arc<Watch>) -> Judged {
         let url = call.instance.token_url(path);
-        exchange(self.transport.as_ref(), &url, &call.app, &call.request, watch).await
+        exchange(
+            self.transport.as_ref(),
+            &url,
+            &call.app,
+            &call.request,
+            watch,
+        )
+        .await
     }
 }
 
@@ -225,9 +232,7 @@ struct Began {
 
 impl Began {
     fn now() -> Self {
-        Self {
-            at: Instant::now(),
-        }
+        Self { at: Instant::now() }
     }
 
     fn reply(

@@ -44,11 +44,7 @@ pub struct Keeper {
 impl Keeper {
     /// Around an opened journal.
     #[must_use]
-    pub fn new(
-        ring: Arc<KeyRing>,
-        fingerprints: Arc<FingerprintKey>,
-        journal: Journal,
-    ) -> Self {
+    pub fn new(ring: Arc<KeyRing>, fingerprints: Arc<FingerprintKey>, journal: Journal) -> Self {
         Self {
             ring,
             fingerprints,

@@ -44,7 +44,9 @@ impl Dice {
 
 /// FNV-1a: for streams and traces, where nothing but repeating matters.
 pub(crate) fn fnv(bytes: &[u8], begin: u64) -> u64 {
-    bytes.iter().fold(begin ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(begin ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }

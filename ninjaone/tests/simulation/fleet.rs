@@ -106,7 +106,11 @@ impl Fleet {
                 _ = work => process.die("has stopped"),
             }
             drop(host.living().take());
-            let pause = if self.scene.is_bad() { dice.millis(100, 15_000) } else { dice.millis(100, 1_000) };
+            let pause = if self.scene.is_bad() {
+                dice.millis(100, 15_000)
+            } else {
+                dice.millis(100, 1_000)
+            };
             sleep_until(Instant::now() + pause).await;
         }
     }
@@ -153,26 +157,38 @@ impl Fleet {
             }
             4 if plan.store_clock => {
                 let by = i64::try_from(dice.number(0, 60_000)).expect("small") - 20_000;
-                scene.trace.say("store", format!("its clock jumps by {by} ms"));
+                scene
+                    .trace
+                    .say("store", format!("its clock jumps by {by} ms"));
                 scene.store_offset_ms.fetch_add(by, Ordering::Relaxed);
             }
             5 if plan.worker_clocks => {
                 if let Some(living) = host.living().as_ref() {
                     let by = i64::try_from(dice.number(0, 240_000)).expect("small") - 120_000;
-                    scene.trace.say(&host.name, format!("its clock jumps by {by} ms"));
-                    living.process.wall_offset_ms.fetch_add(by, Ordering::Relaxed);
+                    scene
+                        .trace
+                        .say(&host.name, format!("its clock jumps by {by} ms"));
+                    living
+                        .process
+                        .wall_offset_ms
+                        .fetch_add(by, Ordering::Relaxed);
                 }
             }
             6 if plan.failovers => {
                 scene.replica_lags(true);
                 scene.trace.say("store", "its replica lags");
                 sleep_until(Instant::now() + dice.millis(0, 8_000)).await;
-                scene.fail_over();
-                scene.replica_lags(false);
+                // What was confirmed meanwhile, in peace, may not be lost any more.
+                if scene.is_bad() {
+                    scene.fail_over();
+                    scene.replica_lags(false);
+                }
             }
             7 if plan.storms => {
                 let span = dice.number(1_000, 40_000);
-                scene.trace.say("provider", format!("answers 500 for {span} ms"));
+                scene
+                    .trace
+                    .say("provider", format!("answers 500 for {span} ms"));
                 scene.provider.storm_until(scene.trace.elapsed_ms() + span);
             }
             8 if plan.freeze > 0.0 => {
@@ -210,7 +226,10 @@ fn start(process: &Arc<Process>, disk: &MemoryDisk, stop: oneshot::Sender<()>) -
         &disk.bytes(),
         Default::default(),
     );
-    let (clock, random) = (Arc::clone(process), Dice::new(process.scene.seed, &format!("ids {}", process.number)));
+    let (clock, random) = (
+        Arc::clone(process),
+        Dice::new(process.scene.seed, &format!("ids {}", process.number)),
+    );
     let surroundings = Surroundings {
         endpoint: TokenEndpoint::over(
             Arc::new(Link(Arc::clone(process))),

@@ -47,7 +47,10 @@ impl Transport for Link {
         let presented = scene.provider.presented(text.expose_secret());
         let (family, place) = presented.expect("a refresh token that was issued");
         if way == Way::LostThere {
-            scene.trace.say(&process.name, format!("sends {family}.{place}, which is lost on the way"));
+            scene.trace.say(
+                &process.name,
+                format!("sends {family}.{place}, which is lost on the way"),
+            );
             scene.sent(process, family, place);
             pass(process, 500, 20_000).await;
             return Err(Why::BrokenOff);
@@ -55,10 +58,22 @@ impl Transport for Link {
         let sent = scene.sent(process, family, place);
         // What has left arrives, whatever becomes of its sender.
         travel(process, 1, 200).await;
-        let answer = scene.provider.answer(family, place, scene.trace.elapsed_ms(), scene.is_bad());
-        let Answer { status, body, carries, .. } = &answer;
-        let brings = carries.map_or(String::new(), |(_, place)| format!(", brings {family}.{place}"));
-        scene.trace.say(&process.name, format!("sends {family}.{place}: {status} {way:?}{brings}"));
+        let answer = scene
+            .provider
+            .answer(family, place, scene.trace.elapsed_ms(), scene.is_bad());
+        let Answer {
+            status,
+            body,
+            carries,
+            ..
+        } = &answer;
+        let brings = carries.map_or(String::new(), |(_, place)| {
+            format!(", brings {family}.{place}")
+        });
+        scene.trace.say(
+            &process.name,
+            format!("sends {family}.{place}: {status} {way:?}{brings}"),
+        );
         match way {
             Way::BrokenBack => {
                 pass(process, 100, 12_000).await;
@@ -116,7 +131,8 @@ impl Link {
                 text.contains(&format!("\"{token}\""))
             });
             if let Some(pair) = answer.carries.filter(|_| salvaged) {
-                process.scene.provider.read(pair, process.number);
+                let now_ms = process.scene.trace.elapsed_ms();
+                process.scene.provider.read(pair, process.number, now_ms);
             }
             let tells = match answer.tells {
                 Tells::Rejected if !whole => Tells::Nothing,

@@ -27,7 +27,10 @@ const USUAL: u64 = 300;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: a whole number is needed")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}: a whole number is needed")),
+    )
 }
 
 /// Shows a run that went wrong, and how to see it again.
@@ -77,7 +80,10 @@ fn every_invariant_holds_whatever_befalls_a_fleet() {
     failed.sort_by_key(|run| run.trace.len());
     println!("{seeds} seeds, {requests:?} requests, {lost:?} rotations lost on the way");
     if let Some(shortest) = failed.first() {
-        let all: Vec<String> = failed.iter().map(|run| format!("{}: {}", run.seed, run.wrong.as_deref().unwrap_or_default())).collect();
+        let all: Vec<String> = failed
+            .iter()
+            .map(|run| format!("{}: {}", run.seed, run.wrong.as_deref().unwrap_or_default()))
+            .collect();
         panic!("{}\n\nall that failed:\n{}", told(shortest), all.join("\n"));
     }
 }

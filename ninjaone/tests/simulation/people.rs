@@ -80,8 +80,13 @@ impl Person {
                 legacy_token_path: false,
             };
             self.say(format!("connects with {family}.0"));
-            let how = AdoptOptions { replace: true, dry_run: false };
-            if let Some(Ok(Adopted::Adopted)) = self.ask(async |app| app.adopt(offer, how).await).await {
+            let how = AdoptOptions {
+                replace: true,
+                dry_run: false,
+            };
+            if let Some(Ok(Adopted::Adopted)) =
+                self.ask(async |app| app.adopt(offer, how).await).await
+            {
                 return self.say("is told that it is connected");
             }
             self.pause(1, 5).await;
@@ -106,10 +111,16 @@ impl Person {
     /// 10: after the answer nothing is left, unless somebody has connected it since, or the store has
     /// gone back and knows of the disconnect by its barrier.
     fn nothing_is_left(&self) {
-        let found = self.scene.memory.inspect(&super::link::workflow(&self.grant.to_string()));
+        let found = self
+            .scene
+            .memory
+            .inspect(&super::link::workflow(&self.grant.to_string()));
         let barrier = found.record.is_some_and(|record| record.barrier);
         if self.wanted() == Some(Wanted::Disconnected) && !barrier && !found.sealed.is_empty() {
-            self.scene.violated(format!("(10) {}: credentials are left after the answer", self.grant));
+            self.scene.violated(format!(
+                "(10) {}: credentials are left after the answer",
+                self.grant
+            ));
         }
     }
 
@@ -127,10 +138,13 @@ impl Person {
 
     async fn read_token(&self) {
         let target = self.target();
-        let (dice, ask) = (&self.dice, TokenAsk {
-            min_validity: self.dice.chance(0.5).then(|| self.dice.seconds(1, 40)),
-            with_refresh_token: false,
-        });
+        let (dice, ask) = (
+            &self.dice,
+            TokenAsk {
+                min_validity: self.dice.chance(0.5).then(|| self.dice.seconds(1, 40)),
+                with_refresh_token: false,
+            },
+        );
         let before = self.wanted();
         let told = self.ask(async |app| app.token(&target, &ask).await).await;
         let Some(Ok(handed)) = told else { return };
@@ -139,11 +153,17 @@ impl Person {
         match (before, self.wanted()) {
             (Some(Wanted::Connected { family }), after) if after == before => {
                 if !self.scene.provider.issued_access(family, access) {
-                    self.scene.violated(format!("(10) {}: served {access}, which is of another consent", self.grant));
+                    self.scene.violated(format!(
+                        "(10) {}: served {access}, which is of another consent",
+                        self.grant
+                    ));
                 }
             }
             (Some(Wanted::Disconnected), Some(Wanted::Disconnected)) => {
-                self.scene.violated(format!("(10) {}: served {access} after its disconnect", self.grant));
+                self.scene.violated(format!(
+                    "(10) {}: served {access} after its disconnect",
+                    self.grant
+                ));
             }
             _ => {}
         }
@@ -182,6 +202,8 @@ impl Person {
     }
 
     fn say(&self, what: impl AsRef<str>) {
-        self.scene.trace.say("person", format!("{} {}", self.grant, what.as_ref()));
+        self.scene
+            .trace
+            .say("person", format!("{} {}", self.grant, what.as_ref()));
     }
 }

@@ -49,9 +49,9 @@ impl Plan {
         };
         Self {
             workers: dice.number(3, 4),
-            integrations: dice.number(2, 4),
-            life_s: *dice.pick(&[45, 60, 90, 180]),
-            bad_s: dice.number(60, 180),
+            integrations: dice.number(2, 5),
+            life_s: *dice.pick(&[30, 45, 60, 120]),
+            bad_s: dice.number(90, 240),
             crash: maybe(0.5, 0.004),
             crash_at_the_disk: maybe(0.4, 0.2),
             freeze: maybe(0.4, 0.003),

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use evergreen_engine::testing::{Fault, Op};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ninjaone::journal::{Disk, MemoryDisk, Orphans};
-use evergreen_engine::testing::{Fault, Op};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -63,12 +63,16 @@ impl Process {
     }
 
     pub(crate) fn freeze(&self, span: Duration) {
-        self.scene.trace.say(&self.name, format!("stands still for {span:?}"));
+        self.scene
+            .trace
+            .say(&self.name, format!("stands still for {span:?}"));
         *lock(&self.frozen_until) = Some(Instant::now() + span);
     }
 
     pub(crate) fn cut_off(&self, span: Duration) {
-        self.scene.trace.say(&self.name, format!("does not reach the store for {span:?}"));
+        self.scene
+            .trace
+            .say(&self.name, format!("does not reach the store for {span:?}"));
         *lock(&self.cut_off_until) = Some(Instant::now() + span);
     }
 
@@ -116,7 +120,8 @@ impl Process {
             }
         }
         let cut = *lock(&self.cut_off_until);
-        let end = if cut.is_some_and(|until| until > Instant::now()) || self.dice.chance(plan.away) {
+        let end = if cut.is_some_and(|until| until > Instant::now()) || self.dice.chance(plan.away)
+        {
             Some(Fault::Away)
         } else if writes && self.dice.chance(plan.reply_lost) {
             Some(Fault::ReplyLost)
@@ -204,7 +209,10 @@ impl ProcessDisk {
         self.alive()?;
         how(&mut self.disk, bytes)?;
         for (_, integration) in &new {
-            process.scene.provider.journalled(integration, process.number);
+            process
+                .scene
+                .provider
+                .journalled(integration, process.number);
         }
         if dies {
             process.die("crashes after a pair is in its journal");

@@ -25,8 +25,8 @@ pub(crate) struct Issued {
 pub(crate) enum Fate {
     /// On its way, or lost there.
     Travelling,
-    /// Read by this process, and not yet in its journal.
-    Read(u64),
+    /// Read by this process at this time, and not yet in its journal.
+    Read(u64, u64),
     /// In a journal, or given to a person; it may not be lost any more.
     Kept,
     /// Its process ended before it could write it down.
@@ -102,10 +102,6 @@ impl Provider {
         self.life_s
     }
 
-    pub(crate) fn families(&self) -> Vec<Family> {
-        self.lock().families.clone()
-    }
-
     pub(crate) fn family(&self, number: usize) -> Family {
         self.lock().families[number].clone()
     }
@@ -162,8 +158,8 @@ impl Provider {
         if inside.storm_until_ms > now_ms {
             return said(500, r#"{"error":"boom"}"#, Tells::Nothing);
         }
-        let dead = inside.families[family].revoked
-            || place + 1 != inside.families[family].pairs.len();
+        let dead =
+            inside.families[family].revoked || place + 1 != inside.families[family].pairs.len();
         let trouble = bad && self.dice.chance(self.odds);
         let kind = if trouble { self.dice.number(1, 9) } else { 0 };
         match kind {
@@ -230,9 +226,9 @@ impl Provider {
     }
 
     /// A process has read a pair.
-    pub(crate) fn read(&self, (family, place): (usize, usize), by: u64) {
+    pub(crate) fn read(&self, (family, place): (usize, usize), by: u64, now_ms: u64) {
         let mut inside = self.lock();
-        inside.families[family].pairs[place].fate = Fate::Read(by);
+        inside.families[family].pairs[place].fate = Fate::Read(by, now_ms);
     }
 
     /// A process has written down the pair that it read first of those of an integration.
@@ -242,19 +238,33 @@ impl Provider {
         }
     }
 
-    /// Whether a process has read a pair of this integration and not written it down.
-    pub(crate) fn unwritten(&self, integration: &str, by: u64) -> Option<String> {
+    /// A pair of this integration that a process has read, and neither written down at once nor before
+    /// it wrote this.
+    pub(crate) fn unwritten(
+        &self,
+        integration: &str,
+        by: u64,
+        now_ms: u64,
+        text: &str,
+    ) -> Option<String> {
         let mut inside = self.lock();
-        let found = inside.waiting(by).find(|(of, _)| *of == integration);
+        let mut all = inside.waiting(by);
+        let found = all.find(|(of, pair)| {
+            let before = pair.fate != Fate::Read(by, now_ms);
+            *of == integration && (before || text.contains(&pair.print))
+        });
         found.map(|(_, pair)| pair.refresh[..17].to_owned())
     }
 
     /// This text is in the store now: what it names is kept.
     pub(crate) fn stored(&self, text: &str) {
         let mut inside = self.lock();
-        let pairs = inside.families.iter_mut().flat_map(|family| &mut family.pairs);
+        let pairs = inside
+            .families
+            .iter_mut()
+            .flat_map(|family| &mut family.pairs);
         for pair in pairs {
-            if matches!(pair.fate, Fate::Read(_)) && text.contains(&pair.print) {
+            if matches!(pair.fate, Fate::Read(..)) && text.contains(&pair.print) {
                 pair.fate = Fate::Kept;
             }
         }
@@ -278,7 +288,8 @@ impl Inside {
             let integration = family.integration.as_str();
             let pairs = family.pairs.iter_mut();
             pairs.filter_map(move |pair| {
-                (pair.fate == Fate::Read(by)).then_some((integration, pair))
+                matches!(pair.fate, Fate::Read(reader, _) if reader == by)
+                    .then_some((integration, pair))
             })
         })
     }

@@ -90,7 +90,11 @@ async fn peace(scene: &Arc<Scene>, fleet: &Fleet) {
         let names = (1..=scene.plan.integrations).map(people::name);
         let not_well: Vec<String> = names.filter_map(|name| not_well(scene, &name)).collect();
         let kept = fleet.journalled();
-        well = if not_well.is_empty() && kept == 0 { well + 1 } else { 0 };
+        well = if not_well.is_empty() && kept == 0 {
+            well + 1
+        } else {
+            0
+        };
         if well == 2 {
             return scene.trace.say("all", "all is well");
         }
@@ -99,7 +103,9 @@ async fn peace(scene: &Arc<Scene>, fleet: &Fleet) {
         }
         if begin.elapsed() > PEACE {
             let why = not_well.join("; ");
-            return scene.violated(format!("(end) after {PEACE:?} of peace, {kept} journalled; {why}"));
+            return scene.violated(format!(
+                "(end) after {PEACE:?} of peace, {kept} journalled; {why}"
+            ));
         }
     }
 }
@@ -167,14 +173,18 @@ fn not_well(scene: &Scene, name: &str) -> Option<String> {
         "Scheduled" | "ReconnectRequired" if consent.revoked => None,
         "ReconnectRequired" if lost => {
             let reason = found.data["phase"]["reason"].as_str().unwrap_or_default();
-            (reason != "rotation_lost").then(|| format!("{name}: {reason}, and a rotation was lost"))
+            (reason != "rotation_lost")
+                .then(|| format!("{name}: {reason}, and a rotation was lost"))
         }
         "Scheduled" if !data["failures"].is_null() => Some(format!("{name}: {}", data["failures"])),
         "Scheduled" if print == consent.live().print || lost => None,
         _ => {
             let places: Vec<Fate> = consent.pairs.iter().map(|pair| pair.fate).collect();
             let place = consent.pairs.iter().position(|pair| pair.print == print);
-            Some(format!("{name}: {is} {} with pair {place:?} of {family}, issued are {places:?}", found.data["phase"]))
+            Some(format!(
+                "{name}: {is} {} with pair {place:?} of {family}, issued are {places:?}",
+                found.data["phase"]
+            ))
         }
     }
 }

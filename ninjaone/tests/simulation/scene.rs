@@ -140,7 +140,8 @@ impl Scene {
         let replica = lock(&self.replica).clone();
         match replica {
             Some((snapshot, truth)) if self.plan.losses => {
-                self.trace.say("store", "fails over and loses what was not confirmed");
+                self.trace
+                    .say("store", "fails over and loses what was not confirmed");
                 let sendings = self.truth().sendings();
                 *self.truth() = truth.with_sendings(sendings);
                 self.memory.fail_over_to(&snapshot);

@@ -25,7 +25,12 @@ impl Trace {
 
     pub(crate) fn say(&self, who: &str, what: impl AsRef<str>) {
         let at = self.elapsed_ms();
-        let line = format!("{:>4}.{:03} {who:<9} {}", at / 1_000, at % 1_000, what.as_ref());
+        let line = format!(
+            "{:>4}.{:03} {who:<9} {}",
+            at / 1_000,
+            at % 1_000,
+            what.as_ref()
+        );
         self.lines().push(line);
     }
 
@@ -36,7 +41,9 @@ impl Trace {
     /// Equal for runs that said the same at the same times.
     pub(crate) fn hash(&self) -> u64 {
         let lines = self.lines();
-        lines.iter().fold(0, |hash, line| fnv(line.as_bytes(), hash))
+        lines
+            .iter()
+            .fold(0, |hash, line| fnv(line.as_bytes(), hash))
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {

@@ -85,7 +85,10 @@ impl Truth {
             return Err(format!("(2) {id}: claimed, and not there"));
         };
         if record.owner.is_some() && record.lease_until.is_some_and(|end| end > now) {
-            return Err(format!("(2) {id}: claimed while {:?} holds it", record.owner));
+            return Err(format!(
+                "(2) {id}: claimed while {:?} holds it",
+                record.owner
+            ));
         }
         let idle = record.owner.is_none() && record.activity.is_none() && before.inbox.is_empty();
         let due = record.visible_at.or(record.wake_at);
@@ -104,12 +107,19 @@ impl Truth {
         v: u64,
         before: &Inspection,
         after: &Inspection,
+        family: impl Fn(&str) -> Option<usize>,
     ) -> Result<(), String> {
         let id = commit.id.id();
         let sheet = self.sheets.entry(id.to_owned()).or_default();
-        let record = before.record.as_ref().ok_or(format!("(1) {id}: committed, not there"))?;
+        let record = before
+            .record
+            .as_ref()
+            .ok_or(format!("(1) {id}: committed, not there"))?;
         if sheet.holder.as_ref() != Some(&commit.claim) {
-            return Err(format!("(2) {id}: {} committed, {:?} holds it", commit.claim, sheet.holder));
+            return Err(format!(
+                "(2) {id}: {} committed, {:?} holds it",
+                commit.claim, sheet.holder
+            ));
         }
         if v != record.v + 1 {
             return Err(format!("(1) {id}: v {} became {v}", record.v));
@@ -117,33 +127,64 @@ impl Truth {
         let unheard = before.inbox.len() - commit.consumed.min(before.inbox.len());
         if !commit.finish && after.inbox.len() != unheard {
             let (had, consumed, left) = (before.inbox.len(), commit.consumed, after.inbox.len());
-            return Err(format!("(7) {id}: of {had} signals {consumed} heard, {left} left"));
+            return Err(format!(
+                "(7) {id}: of {had} signals {consumed} heard, {left} left"
+            ));
         }
         let condemns = commit.state == "ReconnectRequired" && record.state != commit.state;
         if unheard > 0 && (commit.keep.is_some() || condemns && sheet.told_of_signals < 3) {
             let what = if condemns { "a verdict" } else { "an intent" };
-            return Err(format!("(8) {id}: {what} over {unheard} signals that nobody heard"));
+            return Err(format!(
+                "(8) {id}: {what} over {unheard} signals that nobody heard"
+            ));
         }
         let log: Value = serde_json::from_str(&commit.log).unwrap_or_default();
-        let on: Vec<&str> = log["on"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        if on.first() == Some(&"TimerFired") && record.wake_at.is_none_or(|at| at > sheet.claimed_at) {
+        let on: Vec<&str> = log["on"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        if on.first() == Some(&"TimerFired")
+            && record.wake_at.is_none_or(|at| at > sheet.claimed_at)
+        {
             let (at, claimed) = (record.wake_at, sheet.claimed_at);
-            return Err(format!("(4, 5) {id}: a timer set to {at:?} was heard at {claimed}"));
+            return Err(format!(
+                "(4, 5) {id}: a timer set to {at:?} was heard at {claimed}"
+            ));
+        }
+        let consent = |data: &str| {
+            let data: Value = serde_json::from_str(data).unwrap_or_default();
+            family(data["data"]["grant"]["refresh_token"].as_str()?)
+        };
+        let (had, has) = (consent(&record.data), consent(&commit.data));
+        if has.is_some() && had != has {
+            if !on.contains(&"Connect") && !on.contains(&"Adopt") {
+                return Err(format!("(10) {id}: its consent became {has:?} by {on:?}"));
+            }
+            if let (Some(family), false) = (has, on.contains(&"Connect")) {
+                sheet.wanted = Some(Wanted::Connected { family });
+            }
         }
         let still_in_flight = record.activity.is_some() && commit.keep.is_none();
         if commit.keep.is_some() {
-            self.intents.insert((by, id.to_owned()), commit.claim.clone());
+            self.intents
+                .insert((by, id.to_owned()), commit.claim.clone());
             return Ok(());
         }
         sheet.holder = None;
         if still_in_flight {
             let sendings = self.sendings.iter().enumerate();
-            let answered = sendings.filter(|(_, sent)| sent.claim == commit.claim && sent.tells != Tells::Nothing);
+            let answered = sendings
+                .filter(|(_, sent)| sent.claim == commit.claim && sent.tells != Tells::Nothing);
             self.settled.extend(answered.map(|(number, _)| number));
         }
-        let gone = matches!(sheet.wanted, Some(Wanted::Disconnected)) && before.inbox.len() == commit.consumed;
+        let gone = matches!(sheet.wanted, Some(Wanted::Disconnected))
+            && before.inbox.len() == commit.consumed;
         if gone && !after.sealed.is_empty() {
-            return Err(format!("(10) {id}: credentials are left after its disconnect"));
+            return Err(format!(
+                "(10) {id}: credentials are left after its disconnect"
+            ));
         }
         Ok(())
     }
@@ -207,11 +248,20 @@ impl Truth {
         };
         let told = self.may_be_sent(&sending);
         self.sendings.push(sending);
-        (number, claim.ok_or(format!("(8) {integration}: sent without an intent")).and(told))
+        (
+            number,
+            claim
+                .ok_or(format!("(8) {integration}: sent without an intent"))
+                .and(told),
+        )
     }
 
     fn may_be_sent(&self, new: &Sending) -> Result<(), String> {
-        let Sending { integration, token: (family, place), .. } = new;
+        let Sending {
+            integration,
+            token: (family, place),
+            ..
+        } = new;
         for (number, old) in self.sendings.iter().enumerate() {
             if old.token != new.token {
                 continue;
@@ -222,7 +272,10 @@ impl Truth {
             }
             // A person may ask for one more try of what was refused.
             if self.settled.contains(&number) && old.resets == new.resets {
-                return Err(format!("{again}, although the store knows that it is {:?} since {}", old.tells, old.at_ms));
+                return Err(format!(
+                    "{again}, although the store knows that it is {:?} since {}",
+                    old.tells, old.at_ms
+                ));
             }
         }
         Ok(())

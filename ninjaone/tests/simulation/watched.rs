@@ -24,7 +24,10 @@ impl Watched {
     fn wrote(&self, id: &WorkflowId, text: &str) {
         let scene = &self.0.scene;
         if scene.plan.full_disk == 0.0
-            && let Some(pair) = scene.provider.unwritten(id.id(), self.0.number)
+            && let Some(pair) =
+                scene
+                    .provider
+                    .unwritten(id.id(), self.0.number, scene.trace.elapsed_ms(), text)
         {
             scene.violated(format!("(9) {id}: {pair} was read and is in no journal"));
         }
@@ -46,7 +49,9 @@ impl Store for Watched {
             let complaint = scene.truth().claimed(claim, &before, told.now);
             scene.check(complaint);
             let (id, attempt) = (claim.id.id(), record.attempt);
-            scene.trace.say(&self.0.name, format!("claims {id}, attempt {attempt}"));
+            scene
+                .trace
+                .say(&self.0.name, format!("claims {id}, attempt {attempt}"));
         }
         Ok(told)
     }
@@ -57,14 +62,26 @@ impl Store for Watched {
         let mut told = self.store().commit(commit).await?;
         let (id, name) = (commit.id.id(), &self.0.name);
         match &mut told.answer {
-            Committed::Written { v, already, confirmed, .. } => {
+            Committed::Written {
+                v,
+                already,
+                confirmed,
+                ..
+            } => {
                 if !*already {
                     let after = self.store().inspect(&commit.id);
-                    let complaint = scene.truth().committed(self.0.number, commit, *v, &before, &after);
+                    let family = |print: &str| scene.provider.family_of(print);
+                    let by = self.0.number;
+                    let complaint = scene
+                        .truth()
+                        .committed(by, commit, *v, &before, &after, family);
                     scene.check(complaint);
-                    let log: serde_json::Value = serde_json::from_str(&commit.log).unwrap_or_default();
+                    let log: serde_json::Value =
+                        serde_json::from_str(&commit.log).unwrap_or_default();
                     let (state, on) = (&commit.state, &log["on"]);
-                    scene.trace.say(name, format!("commits {id} v{v}: {on} to {state}"));
+                    scene
+                        .trace
+                        .say(name, format!("commits {id} v{v}: {on} to {state}"));
                     self.wrote(&commit.id, &commit.data);
                 }
                 if commit.durable && !scene.replicated() {
@@ -93,7 +110,9 @@ impl Store for Watched {
             let family = |print: &str| scene.provider.family_of(print);
             scene.truth().signalled(id, &signal.payload, ended, family);
             let word = word_of(&signal.payload);
-            scene.trace.say(&self.0.name, format!("signals {word} to {id}"));
+            scene
+                .trace
+                .say(&self.0.name, format!("signals {word} to {id}"));
             self.wrote(&signal.id, &signal.payload);
             if signal.durable && !scene.replicated() {
                 *confirmed = false;
@@ -124,7 +143,9 @@ impl Store for Watched {
     async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
         let what = self.store().reconcile(id).await?;
         if what != Reconciled::Right {
-            self.0.scene.violated(format!("(3) {id}: the index was {what:?}"));
+            self.0
+                .scene
+                .violated(format!("(3) {id}: the index was {what:?}"));
         }
         Ok(what)
     }
