@@ -49,8 +49,9 @@ pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: Cancellati
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            biased;
             () = stop.cancelled() => break,
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
     if let Err(error) = engine.store().table_remove(WORKERS, engine.owner()).await {

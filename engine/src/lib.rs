@@ -15,6 +15,7 @@
 //! | [`pending`] | which outcomes are in no store yet, and who has them |
 //! | [`reconciler`] | why an entry of the index cannot be missing for long |
 //! | [`limits`] | every bound, and the relations between them |
+//! | [`platform`] | the time of day and randomness, as values |
 //! | [`testing`] | days in milliseconds |
 
 pub mod activities;
@@ -30,6 +31,7 @@ mod load;
 pub mod machine;
 mod news;
 pub mod pending;
+pub mod platform;
 pub mod reconciler;
 pub mod record;
 pub mod store;
@@ -45,3 +47,4 @@ pub use engine::{Delivery, Driven, Engine, View, WeakEngine};
 pub use id::WorkflowId;
 pub use limits::Limits;
 pub use machine::{Context, Effects, Input, Millis, Step, Workflow, dispatch};
+pub use platform::Platform;

@@ -31,25 +31,32 @@
 //! the claim was answered. By taking it for the activity's deadline, which is sooner: what was learnt has
 //! to be committed in what is left.
 
-use std::time::{Duration, SystemTime};
+use std::fmt;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::machine::Millis;
+use crate::platform::Platform;
+use crate::store::clock::Clock;
+
 /// A holder's trust in its lease.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Trust {
     monotonic: Instant,
-    wall: SystemTime,
+    clock: Clock,
+    wall: Millis,
     window: Duration,
 }
 
 impl Trust {
     /// Starts a window; call it before the claim or the renewing commit is sent.
     #[must_use]
-    pub fn start(window: Duration) -> Self {
+    pub fn start(window: Duration, platform: &Platform) -> Self {
         Self {
             monotonic: Instant::now(),
-            wall: SystemTime::now(),
+            clock: platform.wall.clone(),
+            wall: platform.now(),
             window,
         }
     }
@@ -57,9 +64,7 @@ impl Trust {
     /// What is left of it: the lesser by either clock.
     #[must_use]
     pub fn left(&self) -> Duration {
-        let by_wall = SystemTime::now()
-            .duration_since(self.wall)
-            .unwrap_or_default();
+        let by_wall = Duration::from_millis((self.clock)().saturating_sub(self.wall));
         self.window
             .saturating_sub(self.monotonic.elapsed().max(by_wall))
     }
@@ -76,22 +81,50 @@ impl Trust {
     }
 }
 
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("left", &self.left()).finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::clock::ManualClock;
+
+    const WINDOW: Duration = Duration::from_secs(13);
+
+    fn by(clock: &ManualClock) -> Platform {
+        Platform {
+            wall: clock.clock(),
+            ..Platform::default()
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn trust_ends_by_the_monotonic_clock() {
-        let trust = Trust::start(Duration::from_secs(13));
+        let trust = Trust::start(WINDOW, &by(&ManualClock::at(1_000_000)));
         assert!(trust.holds());
-        tokio::time::advance(Duration::from_secs(13)).await;
+        tokio::time::advance(WINDOW).await;
         assert!(!trust.holds());
     }
 
     #[test]
     fn trust_ends_by_the_wall_clock_of_a_machine_that_was_suspended() {
-        let mut trust = Trust::start(Duration::from_secs(13));
-        trust.wall -= Duration::from_secs(14);
+        let clock = ManualClock::at(1_000_000);
+        let trust = Trust::start(WINDOW, &by(&clock));
+        clock.advance(WINDOW / 2);
+        assert!(trust.holds());
+        clock.advance(WINDOW / 2 + Duration::from_millis(1));
         assert!(!trust.holds());
+    }
+
+    #[test]
+    fn a_wall_clock_that_steps_back_ends_trust_neither_early_nor_late() {
+        let clock = ManualClock::at(1_000_000);
+        let trust = Trust::start(WINDOW, &by(&clock));
+        clock.set(1);
+        assert!(trust.holds());
+        assert!(trust.left() <= WINDOW);
     }
 }

@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::machine::Workflow;
 use crate::news::News;
+use crate::platform::Platform;
 use crate::store::Store;
 use crate::turn::{self, Env, Holding, TurnEnd};
 
@@ -30,56 +31,82 @@ impl<W: Workflow> Runner for Env<W> {
     }
 }
 
-/// Puts an [`Engine`] together.
-pub struct EngineBuilder {
+/// What all kinds of one engine share.
+pub(crate) struct Shared {
     store: Arc<dyn Store>,
     limits: Arc<Limits>,
-    owner: String,
     counters: Arc<Counters>,
     news: Arc<News>,
+    platform: Platform,
     ending: CancellationToken,
-    runners: BTreeMap<&'static str, Arc<dyn Runner>>,
+}
+
+type Kind = Box<dyn FnOnce(&Shared) -> Arc<dyn Runner> + Send>;
+
+/// Puts an [`Engine`] together.
+pub struct EngineBuilder {
+    shared: Shared,
+    owner: String,
+    kinds: BTreeMap<&'static str, Kind>,
 }
 
 impl EngineBuilder {
     pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, owner: String) -> Self {
-        Self {
+        let shared = Shared {
             store,
             limits: Arc::new(limits),
-            owner,
             counters: Arc::default(),
             news: Arc::default(),
+            platform: Platform::default(),
             ending: CancellationToken::new(),
-            runners: BTreeMap::new(),
+        };
+        Self {
+            shared,
+            owner,
+            kinds: BTreeMap::new(),
         }
+    }
+
+    /// Takes the time of day and randomness from here instead of from the operating system.
+    #[must_use]
+    pub fn on(mut self, platform: Platform) -> Self {
+        self.shared.platform = platform;
+        self
     }
 
     /// Adds a kind of workflow with what surrounds it.
     #[must_use]
     pub fn with<W: Workflow>(mut self, activities: Arc<dyn Activities<W>>) -> Self {
-        let env = Env {
-            store: Arc::clone(&self.store),
-            limits: Arc::clone(&self.limits),
-            counters: Arc::clone(&self.counters),
-            activities,
-            news: Arc::clone(&self.news),
-            ending: self.ending.clone(),
-        };
-        self.runners.insert(W::KIND, Arc::new(env));
+        let kind: Kind = Box::new(move |shared| {
+            Arc::new(Env {
+                store: Arc::clone(&shared.store),
+                limits: Arc::clone(&shared.limits),
+                counters: Arc::clone(&shared.counters),
+                activities,
+                news: Arc::clone(&shared.news),
+                platform: shared.platform.clone(),
+                ending: shared.ending.clone(),
+            })
+        });
+        self.kinds.insert(W::KIND, kind);
         self
     }
 
     /// The engine.
     #[must_use]
     pub fn build(self) -> Engine {
+        let shared = self.shared;
+        let kinds = self.kinds.into_iter();
+        let runners = kinds.map(|(kind, run)| (kind, run(&shared))).collect();
         Engine(Arc::new(Inner {
-            store: self.store,
-            limits: self.limits,
+            store: shared.store,
+            limits: shared.limits,
             owner: self.owner,
-            counters: self.counters,
-            news: self.news,
-            ending: self.ending,
-            runners: self.runners,
+            counters: shared.counters,
+            news: shared.news,
+            platform: shared.platform,
+            ending: shared.ending,
+            runners,
             caution: Caution::default(),
             turns: TaskTracker::new(),
             drives: Mutex::default(),

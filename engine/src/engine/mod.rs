@@ -36,13 +36,13 @@ use crate::limits::{Limits, LimitsError};
 use crate::load;
 use crate::machine::Workflow;
 use crate::news::News;
+use crate::platform::Platform;
 use crate::record::{Reading, Record};
 use crate::store::{
     Claim, ClaimMode, Claimed, Creation, Signal, Signalled, Store, StoreError, Told,
 };
 use crate::trust::Trust;
 use crate::turn::Holding;
-use crate::writing::random_id;
 
 /// Workflows of all kinds over one store, in one process. Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +66,7 @@ struct Inner {
     owner: String,
     counters: Arc<Counters>,
     news: Arc<News>,
+    platform: Platform,
     ending: CancellationToken,
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
     caution: Caution,
@@ -236,13 +237,13 @@ impl Engine {
         let limits = &self.0.limits;
         let claim = Claim {
             id: id.clone(),
-            claim: random_id(),
+            claim: self.0.platform.id(),
             owner: self.0.owner.clone(),
             lease: limits.lease,
             mode,
             spare_owned: self.0.caution.advised(),
         };
-        let trust = Trust::start(limits.lease - limits.margin());
+        let trust = Trust::start(limits.lease - limits.margin(), &self.0.platform);
         let told = self.0.store.claim(&claim).await?;
         let answer = match told.answer {
             Claimed::Claimed {
@@ -290,6 +291,10 @@ impl Engine {
     /// This process ends: from now on no activity begins, and those that run are broken off.
     pub(crate) fn break_off(&self) {
         self.0.ending.cancel();
+    }
+
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.0.platform
     }
 
     pub(crate) fn news(&self) -> &News {

@@ -25,7 +25,7 @@ pub(super) async fn perform<W: Workflow>(
         activity: &intent.activity,
         sealed: &intent.after.sealed,
         deadline,
-        trust: intent.trust,
+        trust: intent.trust.clone(),
         now: holding.store_now(),
         claim: &holding.claim,
     };

@@ -43,7 +43,7 @@ pub(super) async fn begin<W: Workflow>(
     let around = Surroundings {
         id: &holding.id,
         now: holding.now,
-        random: rand::random(),
+        random: env.platform.unit(),
         facts: facts.as_ref(),
     };
     let mut known = Known::<W>::load(holding)?;
@@ -76,7 +76,7 @@ pub(super) async fn begin<W: Workflow>(
             End::Final,
         )?;
         commit.strict = run.effects.verdict && !last_round;
-        let within = Patience::Within(holding.trust);
+        let within = Patience::Within(holding.trust.clone());
         match writing::send(env, &commit, holding.record.v, within).await? {
             Committed::Signals { rest } => known.hear(&rest)?,
             Committed::Written { v, .. } => {
@@ -137,13 +137,14 @@ async fn intend<W: Workflow>(
     commit.strict = true;
     // If it is written, it renews the lease then or later: so trust counts from now, whenever the
     // answer comes.
-    let trust = Trust::start(env.limits.lease - env.limits.margin());
+    let trust = Trust::start(env.limits.lease - env.limits.margin(), &env.platform);
     let v = holding.record.v;
-    let mut answer = writing::send(env, &commit, v, Patience::Within(holding.trust)).await;
+    let within = Patience::Within(holding.trust.clone());
+    let mut answer = writing::send(env, &commit, v, within).await;
     if let Err(StoreError::Away { .. }) = answer {
         // Most likely too late to perform anything; but whether the intent was written must be known,
         // so that "surely not begun" can be written behind it.
-        let lease = Trust::start(env.limits.lease);
+        let lease = Trust::start(env.limits.lease, &env.platform);
         answer = writing::send(env, &commit, v, Patience::Within(lease)).await;
     }
     match answer? {

@@ -83,7 +83,7 @@ async fn write<W: Workflow>(
     let around = Surroundings {
         id: &holding.id,
         now,
-        random: rand::random(),
+        random: env.platform.unit(),
         facts: facts.as_ref(),
     };
     let mut signals: Vec<Input<W>> = Vec::new();
@@ -119,7 +119,7 @@ async fn write<W: Workflow>(
         } else {
             // Beyond the end of trust: the fence judges, and a definite answer that is lost would
             // be taken for an unknown one by the next holder.
-            Patience::Within(Trust::start(env.limits.lease * 2))
+            Patience::Within(Trust::start(env.limits.lease * 2, &env.platform))
         };
         match writing::send(env, &commit, intent.v, patience).await? {
             Committed::Signals { rest } => {

@@ -65,6 +65,7 @@ use crate::limits::{self, Limits};
 use crate::load::LoadError;
 use crate::machine::{Millis, Workflow};
 use crate::news::News;
+use crate::platform::Platform;
 use crate::record::{Envelope, Record, SealedBlobs};
 use crate::store::{Extend, Store, StoreError};
 use crate::trust::Trust;
@@ -122,6 +123,7 @@ pub(crate) struct Env<W: Workflow> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) activities: Arc<dyn Activities<W>>,
     pub(crate) news: Arc<News>,
+    pub(crate) platform: Platform,
     /// This process ends: no activity begins, and those that run are broken off.
     pub(crate) ending: CancellationToken,
 }

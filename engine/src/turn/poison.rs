@@ -17,7 +17,7 @@ pub(super) async fn poisoned<W: Workflow>(env: &Env<W>, holding: &Holding, why: 
         return TurnEnd::GivenBack { why };
     }
     let commit = writing::park(env, holding, why.clone());
-    let within = Patience::Within(holding.trust);
+    let within = Patience::Within(holding.trust.clone());
     match writing::send(env, &commit, holding.record.v, within).await {
         Ok(Committed::Written { .. }) => {
             Counters::add(&env.counters.parked, 1);

@@ -69,8 +69,9 @@ pub async fn run(
 
     let mut poller = Poller::new(engine.clone()).await;
     tokio::select! {
-        () = poller.run() => {}
+        biased;
         () = shutdown => {}
+        () = poller.run() => {}
     }
     // Nothing is claimed from here on, and what runs is waited for.
     drop(poller);

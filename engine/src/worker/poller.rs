@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -71,10 +70,7 @@ impl Poller {
                 }
             }
             let cap = self.look_again.saturating_duration_since(Instant::now());
-            match self
-                .agenda
-                .next(rand::random::<u32>() as usize, cap, &self.busy)
-            {
+            match self.agenda.next(self.pick(), cap, &self.busy) {
                 Next::Claim(_, member) => self.begin(member).await,
                 Next::Sleep(span) => self.wait(span).await,
             }
@@ -94,7 +90,8 @@ impl Poller {
         self.stale.extend(0..self.engine.store().partitions());
         // Spread, so that workers started together do not look together for ever.
         let cap = self.engine.limits().poll_cap;
-        self.look_again = Instant::now() + cap.mul_f64(rand::rng().random_range(0.8..1.0));
+        let spread = 1.0 - self.engine.platform().unit() / 5.0;
+        self.look_again = Instant::now() + cap.mul_f64(spread);
         self.look().await;
     }
 
@@ -137,7 +134,15 @@ impl Poller {
         self.engine.turns().spawn(place.turn(id));
     }
 
-    /// Sleeps until something happens.
+    /// Which of several due workflows.
+    fn pick(&self) -> usize {
+        let bits = (self.engine.platform().random)();
+        usize::try_from(bits % (1 << 16)).unwrap_or(0)
+    }
+
+    /// Sleeps until something happens. In a fixed order, so that with a given randomness a worker
+    /// does the same again; nothing is left behind by it, since what is ready besides is taken in by
+    /// [`Poller::catch_up`].
     async fn wait(&mut self, span: Duration) {
         let wake = async {
             match self.wakes.as_mut() {
@@ -146,6 +151,7 @@ impl Poller {
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(span) => {}
             told = self.news.recv() => {
                 if let Some((partition, heads, now)) = told {

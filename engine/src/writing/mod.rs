@@ -54,7 +54,7 @@ pub(crate) fn commit<W: Workflow>(
 ) -> Result<Commit, BuildError> {
     let (state, data) = load::store(&run.data, &run.phase)?;
     let (before, _) = load::store(&base.data, &base.phase)?;
-    let commit = random_id();
+    let commit = env.platform.id();
     let at = rfc3339(run.now);
     let (subject_field, subject) = W::subject(&holding.id);
     let events: Vec<OutboxEntry> = run
@@ -118,7 +118,7 @@ pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String)
         id: holding.id.clone(),
         fence: record.fence,
         claim: holding.claim.clone(),
-        commit: random_id(),
+        commit: env.platform.id(),
         strict: false,
         consumed: 0,
         state: record.state.clone(),
@@ -219,9 +219,4 @@ fn log_entry<W: Workflow>(
         entry.insert((*field).to_owned(), value.clone());
     }
     Value::Object(entry).to_string()
-}
-
-/// 64 random bits as 16 hex digits: a commit id, a claim id.
-pub(crate) fn random_id() -> String {
-    format!("{:016x}", rand::random::<u64>())
 }

@@ -8,7 +8,7 @@ use crate::trust::Trust;
 use crate::turn::Env;
 
 /// How long a commit is sent again that is not answered.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Patience {
     /// While this window is open.
     Within(Trust),
@@ -27,7 +27,7 @@ pub(crate) async fn send<W: Workflow>(
     let mut pause = limits::COMMIT_RETRY_FIRST;
     let mut replies_lost = false;
     loop {
-        match (env.store.commit(commit).await, patience) {
+        match (env.store.commit(commit).await, &patience) {
             (Ok(told), Patience::Endless) if unconfirmed(&told.answer) => {
                 tracing::warn!(id = %commit.id, "a commit is not confirmed yet; asking again");
             }

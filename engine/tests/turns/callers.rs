@@ -8,9 +8,9 @@ use evergreen_engine::limits::DRIVE_PATIENCE;
 use evergreen_engine::turn::TurnEnd;
 use tokio::sync::oneshot;
 
-use crate::faulty::Op;
 use crate::machine::{Ended, Script, Signal};
 use crate::world::{BEGIN, World, id};
+use evergreen_engine::testing::Op;
 
 /// A workflow whose activity lasts until the test says how it ended.
 async fn working(world: &World) -> oneshot::Sender<Ended> {
@@ -144,5 +144,5 @@ pub(crate) async fn claim_in_the_name_of(holder: &World, lease: Duration) {
         mode: ClaimMode::Due,
         spare_owned: false,
     };
-    holder.store.memory.claim(&claim).await.unwrap();
+    holder.memory.claim(&claim).await.unwrap();
 }

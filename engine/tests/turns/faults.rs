@@ -7,9 +7,9 @@ use evergreen_engine::engine::Driven;
 use evergreen_engine::store::clock::ManualClock;
 use evergreen_engine::turn::TurnEnd;
 
-use crate::faulty::{Fault, Op};
 use crate::machine::{Ended, Phase, Script, Signal};
 use crate::world::{BEGIN, World, count, id};
+use evergreen_engine::testing::{Fault, Op};
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_whose_reply_was_lost_is_written_once() {

@@ -4,7 +4,6 @@
 
 mod callers;
 mod faults;
-mod faulty;
 mod machine;
 mod order;
 mod poison;

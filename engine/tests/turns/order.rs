@@ -18,9 +18,11 @@ async fn vanish_in_mid_activity(world: &World, n: u32) {
     world.script.begun.notified().await;
     // Nobody hears of this holder again.
     let rest = std::future::pending();
-    world.store.before_next(crate::faulty::Op::Commit, rest);
+    world
+        .store
+        .before_next(evergreen_engine::testing::Op::Commit, rest);
     tokio::time::advance(Duration::from_secs(20)).await;
-    while world.store.calls(crate::faulty::Op::Commit) < 2 {
+    while world.store.calls(evergreen_engine::testing::Op::Commit) < 2 {
         tokio::task::yield_now().await;
     }
 }

@@ -105,10 +105,13 @@ async fn an_outcome_that_the_machine_cannot_bear_is_not_lost() {
 async fn an_outcome_whose_commit_the_store_refuses_is_not_lost() {
     let (world, id) = (World::precious(), id("a"));
     world.send(&id, Signal::Begin(1)).await;
-    world.store.next_goes_well(crate::faulty::Op::Commit);
     world
         .store
-        .next(crate::faulty::Op::Commit, crate::faulty::Fault::Refused);
+        .next_goes_well(evergreen_engine::testing::Op::Commit);
+    world.store.next(
+        evergreen_engine::testing::Op::Commit,
+        evergreen_engine::testing::Fault::Refused,
+    );
     world.drive(&id).await;
     assert_eq!(world.script.settled(), [Ended::Done(1)]);
     assert_eq!(world.inspect(&id).inbox.len(), 1);
@@ -190,7 +193,7 @@ async fn a_pre_emptive_signal_replaces_what_cannot_be_read_and_erases_what_was_s
     world.send(&id, Signal::Keep("old secret".into())).await;
     world.drive(&id).await;
     assert_eq!(world.inspect(&id).sealed["kept"], "sealed old secret");
-    world.store.spoil_data_of_next_claim(UNREADABLE);
+    world.store.next_claim_reads(UNREADABLE);
     world
         .preempt(&id, Signal::Note("a new beginning".into()))
         .await;

@@ -2,9 +2,9 @@
 
 use evergreen_engine::engine::Driven;
 
-use crate::faulty::Op;
 use crate::machine::{Ended, Phase, Signal};
 use crate::world::{World, id};
+use evergreen_engine::testing::Op;
 
 /// Just before the next commit, this signal comes.
 fn signal_before_next_commit(world: &World, signal: Signal) {

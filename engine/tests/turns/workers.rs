@@ -10,9 +10,9 @@ use evergreen_engine::{Limits, WorkflowId, heartbeat};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::faulty::{Fault, Op};
 use crate::machine::{Ended, Phase, Script, Signal};
 use crate::world::{BEGIN, World, count, id};
+use evergreen_engine::testing::{Fault, Op};
 
 /// A worker in a task, and the way to stop it.
 struct Running {
@@ -352,9 +352,8 @@ async fn a_missing_and_a_stray_entry_are_put_right_and_counted() {
         .send(&stray, Signal::Note("and no timer".into()))
         .await;
     world.drive(&stray).await;
-    world.store.memory.break_index(&lost, Set::Due, None);
+    world.memory.break_index(&lost, Set::Due, None);
     world
-        .store
         .memory
         .break_index(&stray, Set::Due, Some(BEGIN + 9_000_000));
     let running = Running::start(&world);

@@ -6,28 +6,27 @@ use evergreen_engine::engine::Driven;
 use evergreen_engine::store::clock::Clock;
 use evergreen_engine::store::memory::{Inspection, MemoryStore};
 use evergreen_engine::store::{Creation, Store};
+use evergreen_engine::testing::{FaultyStore, runtime_clock};
 use evergreen_engine::{Delivery, Engine, Limits, Millis, WorkflowId};
-use tokio::time::Instant;
 
-use crate::faulty::Faulty;
 use crate::machine::{Chore, Phase, Script, Signal};
 
 /// When every test begins.
 pub(crate) const BEGIN: Millis = 1_763_700_000_000;
 
 pub(crate) struct World {
-    pub(crate) store: Faulty,
+    pub(crate) store: FaultyStore,
+    pub(crate) memory: MemoryStore,
     pub(crate) script: Arc<Script>,
     pub(crate) engine: Engine,
 }
 
-/// The store's clock goes with tokio's, which stands still in these tests until nothing else can go on.
-pub(crate) fn virtual_clock() -> Clock {
-    let start = Instant::now();
-    Arc::new(move || BEGIN + u64::try_from(start.elapsed().as_millis()).unwrap())
-}
-
-pub(crate) fn engine(store: &Faulty, script: &Arc<Script>, limits: Limits, owner: &str) -> Engine {
+pub(crate) fn engine(
+    store: &FaultyStore,
+    script: &Arc<Script>,
+    limits: Limits,
+    owner: &str,
+) -> Engine {
     Engine::builder(Arc::new(store.clone()), limits, owner)
         .unwrap()
         .with::<Chore>(Arc::clone(script) as Arc<_>)
@@ -44,15 +43,17 @@ impl World {
     }
 
     pub(crate) fn with(script: Script, limits: Limits) -> Self {
-        Self::at(virtual_clock(), script, limits)
+        Self::at(runtime_clock(BEGIN), script, limits)
     }
 
     pub(crate) fn at(clock: Clock, script: Script, limits: Limits) -> Self {
-        let store = Faulty::over(MemoryStore::with_clock_and_partitions(clock, 2));
+        let memory = MemoryStore::with_clock_and_partitions(clock, 2);
+        let store = FaultyStore::over(Arc::new(memory.clone()));
         let script = Arc::new(script);
         let engine = engine(&store, &script, limits, "worker-1");
         Self {
             store,
+            memory,
             script,
             engine,
         }
@@ -69,6 +70,7 @@ impl World {
         );
         Self {
             store: self.store.clone(),
+            memory: self.memory.clone(),
             script,
             engine,
         }
@@ -108,7 +110,7 @@ impl World {
     }
 
     pub(crate) fn inspect(&self, id: &WorkflowId) -> Inspection {
-        self.store.memory.inspect(id)
+        self.memory.inspect(id)
     }
 
     pub(crate) async fn machine(&self, id: &WorkflowId) -> (Chore, Phase) {
@@ -134,8 +136,7 @@ impl World {
 
     /// Stores a workflow as some other version of the program might have written it.
     pub(crate) async fn store_raw(&self, id: &WorkflowId, schema: u32, data: &str, signal: &str) {
-        self.store
-            .memory
+        self.memory
             .signal(&evergreen_engine::store::Signal {
                 id: id.clone(),
                 payload: signal.to_owned(),

@@ -1,4 +1,4 @@
-//! What the journal asks of the disk, one step at a time, so that tests can fail each step.
+//! What the journal asks of the disk, one step at a time, so that each step can be failed.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use std::io;
 /// Replacing the file is four steps, and the order is the safety of it: a fresh copy, its sync, its
 /// renaming over the old one, the sync of the directory. After a crash between any two of them one
 /// of the two files stands there whole.
-pub(super) trait Disk: Send {
+pub trait Disk: Send {
     /// Adds to the end of the file.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
@@ -38,9 +38,9 @@ pub(super) trait Disk: Send {
 
 /// What dead workers left.
 #[derive(Debug, Default)]
-pub(super) struct Orphans {
+pub struct Orphans {
     /// Names and contents of the files that are now ours.
-    pub(super) taken: Vec<(String, Vec<u8>)>,
+    pub taken: Vec<(String, Vec<u8>)>,
     /// Names of files left where they are, and why.
-    pub(super) left: Vec<(String, String)>,
+    pub left: Vec<(String, String)>,
 }

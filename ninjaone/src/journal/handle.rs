@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
@@ -12,7 +10,8 @@ use super::board::{Board, lock};
 use super::directory::Directory;
 use super::disk::Disk;
 use super::log::{Adopted, Log};
-use super::writer::{self, Command};
+use super::service::Service;
+use super::writer::Command;
 use super::{Entry, EntryId, JournalError, Limits, record};
 
 /// The journal of one worker process: its own file, and what it adopted from dead workers.
@@ -21,8 +20,7 @@ use super::{Entry, EntryId, JournalError, Limits, record};
 #[derive(Debug)]
 pub struct Journal {
     board: Arc<Mutex<Board>>,
-    commands: Sender<Command>,
-    thread: Option<JoinHandle<()>>,
+    service: Service,
     recovered: Recovery,
 }
 
@@ -54,11 +52,32 @@ impl Journal {
         Self::start(Box::new(disk), &bytes, limits)
     }
 
+    /// Begins over a disk that answers at once, with what was read from the own file: whoever asks is
+    /// served on the spot, so that what happens does not depend on when a thread runs.
+    ///
+    /// # Errors
+    /// If the disk fails when it is looked at for orphans.
+    pub fn over(disk: Box<dyn Disk>, bytes: &[u8], limits: Limits) -> Result<Self, JournalError> {
+        Self::begin(disk, bytes, limits, |log| Ok(Service::here(log)))
+    }
+
     /// Begins with what was read from the own file.
     pub(super) fn start(
         disk: Box<dyn Disk>,
         bytes: &[u8],
         limits: Limits,
+    ) -> Result<Self, JournalError> {
+        Self::begin(disk, bytes, limits, |log| {
+            Service::thread(log, limits.linger)
+                .map_err(JournalError::io("starting the journal's thread"))
+        })
+    }
+
+    fn begin(
+        disk: Box<dyn Disk>,
+        bytes: &[u8],
+        limits: Limits,
+        serve: impl FnOnce(Log) -> Result<Service, JournalError>,
     ) -> Result<Self, JournalError> {
         let scan = record::scan(bytes);
         let (torn_bytes, damaged_bytes) = (scan.torn_bytes, scan.damaged_bytes);
@@ -71,15 +90,9 @@ impl Journal {
         recovered.damaged_bytes += damaged_bytes;
         // A failure stands on the board, and the thread tries again.
         let _ = log.tidy();
-        let (commands, inbox) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer::run(log, &inbox, limits.linger))
-            .map_err(JournalError::io("starting the journal's thread"))?;
         Ok(Self {
             board,
-            commands,
-            thread: Some(thread),
+            service: serve(log)?,
             recovered,
         })
     }
@@ -110,7 +123,7 @@ impl Journal {
     /// Remembers the store's stamp, if it is newer than what was seen so far.
     pub fn saw_stamp(&self, stamp: u64) {
         // A closed journal has nothing to remember.
-        let _ = self.commands.send(Command::SawStamp(stamp));
+        let _ = self.service.ask(Command::SawStamp(stamp));
     }
 
     /// The newest stamp ever seen, by this worker or those it adopted; 0 if none was.
@@ -125,7 +138,10 @@ impl Journal {
         let board = lock(&self.board);
         let mut entries: Vec<_> = board.live.values().map(|live| live.entry.clone()).collect();
         drop(board);
-        entries.sort_by_key(|entry| (entry.written_at_ms, entry.base_generation, entry.id));
+        entries.sort_by(|a, b| {
+            let order = |entry: &Entry| (entry.written_at_ms, entry.base_generation);
+            (order(a), &a.workflow, a.id).cmp(&(order(b), &b.workflow, b.id))
+        });
         entries
     }
 
@@ -187,21 +203,8 @@ impl Journal {
         command: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Command,
     ) -> Result<T, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(command(reply))
-            .map_err(|_| JournalError::Closed)?;
+        self.service.ask(command(reply))?;
         answer.await.unwrap_or(Err(JournalError::Closed))
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        let (reply, _nobody_waits) = oneshot::channel();
-        let _ = self.commands.send(Command::Close(reply));
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported by its own hook.
-            let _ = thread.join();
-        }
     }
 }
 

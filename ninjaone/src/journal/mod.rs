@@ -14,9 +14,10 @@
 //! | `entry.rs` | one rotated pair, sealed, and what must be known without opening it |
 //! | `record.rs` | how entries and their removal are written, and what is read from a damaged file |
 //! | `disk.rs` | what is asked of the disk, step by step, so that tests can fail each step |
-//! | `directory.rs` | the real disk: names, locks, modes, orphans |
+//! | `directory.rs`, `memory.rs` | the real disk: names, locks, modes, orphans; and one that is none |
 //! | `board.rs` | what is alive, for the log to change and everybody to read |
 //! | `log.rs` | one worker's file: appending, bounds, compaction, what follows a failed write |
+//! | `service.rs` | who serves the log: a thread, or whoever asks |
 //! | `writer.rs` | the thread that owns the log and lets concurrent puts share one sync |
 //! | `handle.rs` | [`Journal`], what the rest of the program holds |
 //! | `under_way.rs` | which entries a turn of this process is about to commit |
@@ -37,15 +38,19 @@ mod handle;
 mod limits;
 mod listing;
 mod log;
+mod memory;
 mod record;
+mod service;
 mod under_way;
 mod writer;
 
+pub use disk::{Disk, Orphans};
 pub use entry::{Entry, EntryId};
 pub use error::JournalError;
 pub use handle::{Journal, Recovery};
 pub use limits::Limits;
 pub use listing::{Listed, Listing, Unreadable, held_files, read_dir};
+pub use memory::MemoryDisk;
 pub use under_way::{Carried, UnderWay};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{Entry, EntryId, JournalError};
 /// Commands behind one sync; bounds what one waits for.
 const BATCH_MAX: usize = 1024;
 
-type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 
 /// What the handle asks for. A caller that stopped waiting does not undo what it asked.
 pub(super) enum Command {
@@ -62,7 +62,11 @@ pub(super) fn run(mut log: Log, commands: &Receiver<Command>, linger: Duration) 
 }
 
 /// Serves one command and those already waiting behind it; returns the reply of a `Close`.
-fn serve(log: &mut Log, first: Command, commands: &Receiver<Command>) -> Option<Reply<()>> {
+pub(super) fn serve(
+    log: &mut Log,
+    first: Command,
+    commands: &Receiver<Command>,
+) -> Option<Reply<()>> {
     let mut batch = Batch::default();
     let mut putters = Vec::new();
     let mut removers = Vec::new();
@@ -107,7 +111,7 @@ fn serve(log: &mut Log, first: Command, commands: &Receiver<Command>) -> Option<
 }
 
 /// What fails here is kept as the journal's fault and tried again; the log hears of it once.
-fn tidy(log: &mut Log) {
+pub(super) fn tidy(log: &mut Log) {
     let known = log.faulty();
     if let Err(error) = log.tidy()
         && !known

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::granted::Granted;
 use super::request::TokenPath;
@@ -17,9 +18,9 @@ pub struct Reply {
     pub answer: Answer,
     /// What may be shown of it.
     pub detail: Detail,
-    /// Wall clock when the request left, milliseconds since 1970; expiry counts from here. If it
-    /// never left, when the attempt began.
-    pub sent_at_ms: u64,
+    /// When the request left; expiry counts from here. If it never left, when the attempt began. By
+    /// the monotonic clock: a wall clock that is stepped meanwhile must not move an expiry.
+    pub sent_at: Instant,
     /// From the beginning of the attempt to its answer, both paths included.
     pub elapsed: Duration,
     /// The path that the answer belongs to.

@@ -17,22 +17,23 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{Answer, Detail, Reply};
 use super::call::{Sent, TokenCall, TokenEndpointOptions};
 use super::classify::Judged;
-use super::exchange::{Seen, Watch, exchange, not_sent, wall_ms};
+use super::exchange::{Seen, Watch, exchange, not_sent};
 use super::host::InstanceUrl;
 use super::http::BuildFailed;
 use super::policy::HostPolicy;
 use super::request::TokenPath;
 use super::throttle;
+use super::transport::{Http, Transport};
 use super::words::{Attention, Why};
 
-/// The token endpoints of all hosts, through one HTTP client. Cheap to clone.
+/// The token endpoints of all hosts, through one transport. Cheap to clone.
 #[derive(Clone)]
 pub struct TokenEndpoint {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    http: reqwest::Client,
+    transport: Arc<dyn Transport>,
     policy: HostPolicy,
     /// Per host, the path that answered.
     paths: Mutex<HashMap<String, TokenPath>>,
@@ -41,7 +42,7 @@ struct Inner {
 }
 
 impl TokenEndpoint {
-    /// Builds the client.
+    /// Over HTTP.
     ///
     /// # Errors
     /// As [`HttpOptions::build`](super::HttpOptions::build).
@@ -51,9 +52,15 @@ impl TokenEndpoint {
     }
 
     pub(super) fn with_client(http: reqwest::Client, options: TokenEndpointOptions) -> Self {
+        Self::over(Arc::new(Http(http)), options)
+    }
+
+    /// Over any transport; what the options say of HTTP itself is then its business.
+    #[must_use]
+    pub fn over(transport: Arc<dyn Transport>, options: TokenEndpointOptions) -> Self {
         Self {
             inner: Arc::new(Inner {
-                http,
+                transport,
                 policy: options.http.policy,
                 paths: Mutex::default(),
                 late_reads: Arc::new(Semaphore::new(options.late_reads)),
@@ -180,12 +187,19 @@ impl Inner {
         }
         let seen = watch.seen();
         let skew_ms = seen.skew_ms();
-        began.reply(judged, path, seen.sent_at_ms, skew_ms)
+        began.reply(judged, path, seen.sent_at, skew_ms)
     }
 
     async fn on_path(&self, path: TokenPath, call: &TokenCall, watch: &Arc<Watch>) -> Judged {
         let url = call.instance.token_url(path);
-        exchange(&self.http, &url, &call.app, &call.request, watch).await
+        exchange(
+            self.transport.as_ref(),
+            &url,
+            &call.app,
+            &call.request,
+            watch,
+        )
+        .await
     }
 }
 
@@ -210,32 +224,28 @@ impl Seen {
     }
 }
 
-/// When an attempt began, by both clocks.
+/// When an attempt began.
 #[derive(Clone, Copy)]
 struct Began {
     at: Instant,
-    wall_ms: u64,
 }
 
 impl Began {
     fn now() -> Self {
-        Self {
-            at: Instant::now(),
-            wall_ms: wall_ms(),
-        }
+        Self { at: Instant::now() }
     }
 
     fn reply(
         self,
         judged: Judged,
         path: TokenPath,
-        sent_at_ms: Option<u64>,
+        sent_at: Option<Instant>,
         skew_ms: Option<i64>,
     ) -> Reply {
         Reply {
             answer: judged.answer,
             detail: judged.detail,
-            sent_at_ms: sent_at_ms.unwrap_or(self.wall_ms),
+            sent_at: sent_at.unwrap_or(self.at),
             elapsed: self.at.elapsed(),
             path,
             skew_ms,
@@ -245,7 +255,7 @@ impl Began {
     /// The reply if the attempt ended here for this reason.
     fn ended(self, seen: &Seen, why: Why, call: &TokenCall) -> Reply {
         let judged = seen.judge(why, &call.app, &call.request);
-        self.reply(judged, seen.path, seen.sent_at_ms, seen.skew_ms())
+        self.reply(judged, seen.path, seen.sent_at, seen.skew_ms())
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `answer`, `words`, `granted` | the words for its answers, and the reading of a success |
 //! | `classify` | the tables: which reply gets which word |
 //! | `call`, `endpoint`, `exchange` | one call, one attempt with its deadline, one HTTP exchange within it |
-//! | `http`, `resolver` | the client, and where names may lead |
+//! | `transport`, `http`, `resolver` | what carries a form; the HTTP client, and where names may lead |
 //! | `api` | whether a reply of the API asks for a refresh |
 //! | `body`, `clean`, `throttle` | a reply's JSON, its text made safe to show, its wish to be left alone |
 
@@ -30,6 +30,7 @@ mod region;
 mod request;
 mod resolver;
 mod throttle;
+mod transport;
 mod words;
 
 pub use answer::{Answer, Detail, Reply};
@@ -47,4 +48,5 @@ pub use region::Region;
 pub use request::{AuthorizeRequest, ClientApp, TokenPath, TokenRequest, authorize_url};
 pub use resolver::{AddressRefused, GuardedResolver};
 pub use throttle::{DEFAULT_PAUSE, MAX_PAUSE, retry_after};
+pub use transport::{Arriving, Cut, Form, Transport};
 pub use words::{Attention, Reason, Why};

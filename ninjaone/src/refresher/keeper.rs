@@ -3,10 +3,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evergreen_engine::store::Signalled;
 use evergreen_engine::{Delivery, Engine, WorkflowId};
+use tokio::time::Instant;
 
 use super::sealing::workflow;
 use crate::journal::{Carried, Entry, EntryId, Journal, UnderWay};
@@ -29,12 +30,11 @@ pub struct Replay {
     pub unconfirmed: usize,
 }
 
-/// Keeps rotated pairs on disk. Without a journal directory it keeps them in memory only, which is
-/// for demonstrations.
+/// Keeps rotated pairs on disk, or wherever the journal lies.
 pub struct Keeper {
     ring: Arc<KeyRing>,
     fingerprints: Arc<FingerprintKey>,
-    journal: Option<Journal>,
+    journal: Journal,
     /// Entries whose commit is being tried right now by this process: not to be replayed.
     under_way: UnderWay,
     /// Entries whose pair is in the store, which cannot say that it is on a disk.
@@ -44,11 +44,7 @@ pub struct Keeper {
 impl Keeper {
     /// Around an opened journal.
     #[must_use]
-    pub fn new(
-        ring: Arc<KeyRing>,
-        fingerprints: Arc<FingerprintKey>,
-        journal: Option<Journal>,
-    ) -> Self {
+    pub fn new(ring: Arc<KeyRing>, fingerprints: Arc<FingerprintKey>, journal: Journal) -> Self {
         Self {
             ring,
             fingerprints,
@@ -58,10 +54,10 @@ impl Keeper {
         }
     }
 
-    /// The journal, if there is one.
+    /// The journal.
     #[must_use]
-    pub fn journal(&self) -> Option<&Journal> {
-        self.journal.as_ref()
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Writes a pair down before it is committed. `None` if it could not be: the commit goes on all
@@ -72,7 +68,6 @@ impl Keeper {
         claim: &str,
         issued: &Issued,
     ) -> Option<Arc<Carried>> {
-        let journal = self.journal.as_ref()?;
         let place = Place::Journal {
             workflow: workflow(id),
             grant: issued.grant,
@@ -88,11 +83,11 @@ impl Keeper {
             commit: None,
             written_at_ms: issued.obtained_at,
             expires_at_ms: issued.expires_at,
-            stamp: journal.newest_stamp(),
+            stamp: self.journal.newest_stamp(),
             sealed: self.ring.seal_pair(&place, &issued.pair),
         };
         let carried = self.under_way.carry(entry.id);
-        match journal.put(entry).await {
+        match self.journal.put(entry).await {
             Ok(_) => Some(Arc::new(carried)),
             Err(error) => {
                 tracing::error!(workflow = %id, %error, "a rotated pair could not be written to the journal; it is committed without");
@@ -129,9 +124,7 @@ impl Keeper {
     }
 
     async fn forget(&self, entry: EntryId) {
-        if let Some(journal) = &self.journal
-            && let Err(error) = journal.remove(entry).await
-        {
+        if let Err(error) = self.journal.remove(entry).await {
             // It is replayed some day, and found to be known.
             tracing::warn!(%entry, %error, "an entry could not be taken out of the journal");
         }
@@ -163,10 +156,7 @@ impl Keeper {
     }
 
     fn idle(&self) -> Vec<Entry> {
-        let mut entries = match &self.journal {
-            Some(journal) if !journal.is_empty() => journal.entries(),
-            _ => Vec::new(),
-        };
+        let mut entries = self.journal.entries();
         entries.retain(|entry| !self.under_way.contains(entry.id));
         entries
     }
@@ -304,7 +294,7 @@ mod tests {
         let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
         let journal = Journal::open(directory.path(), "worker", Limits::default()).unwrap();
         let salt = Arc::new(FingerprintKey::random());
-        let keeper = Keeper::new(Arc::new(ring), salt, Some(journal));
+        let keeper = Keeper::new(Arc::new(ring), salt, journal);
         let id = WorkflowId::new(crate::lifecycle::KIND, "acme/prod@user").unwrap();
 
         let carried = keeper.put(&id, "claim", &issued()).await.unwrap();

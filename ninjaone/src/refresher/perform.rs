@@ -1,7 +1,7 @@
 //! One token request: what is opened for it, what its answer means for the machine.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use evergreen_engine::{Call, Millis, WorkflowId};
 use secrecy::{ExposeSecret, SecretString};
@@ -65,7 +65,7 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
     let Some(slot) = refresher.gate.enter(&host, latest).await else {
         return Outcome::NotSent;
     };
-    let trust = call.trust;
+    let trust = call.trust.clone();
     let mut request = TokenCall::new(
         prepared.instance,
         prepared.app,
@@ -74,7 +74,7 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
     );
     request.known_path = call.activity.token_path;
     request.may_send = Some(Arc::new(move || trust.holds()));
-    let clock = Clocks::now(call.now);
+    let clock = StoreClock::at(call.now);
     let sent = refresher.endpoint.send_detachable(request).await;
     drop(slot);
     if let Some(late) = sent.late {
@@ -176,26 +176,26 @@ fn prepare(refresher: &Refresher, call: &Call<'_, Credential>) -> Result<Prepare
     })
 }
 
-/// Two clocks read at once, to tell the store's time of what our clock has stamped.
+/// The store's time of what happens here. It goes on by the monotonic clock, because our wall clock
+/// may be stepped between a request and its answer.
 #[derive(Clone, Copy)]
-struct Clocks {
+struct StoreClock {
     store: Millis,
-    wall: Millis,
+    here: Instant,
 }
 
-impl Clocks {
-    fn now(store: Millis) -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+impl StoreClock {
+    fn at(store: Millis) -> Self {
         Self {
             store,
-            wall: Millis::try_from(wall.as_millis()).unwrap_or(store),
+            here: Instant::now(),
         }
     }
 
-    fn store_time(self, wall: Millis) -> Millis {
-        self.store.saturating_add(wall).saturating_sub(self.wall)
+    fn time_of(self, here: Instant) -> Millis {
+        let since = here.saturating_duration_since(self.here).as_millis();
+        self.store
+            .saturating_add(Millis::try_from(since).unwrap_or(Millis::MAX))
     }
 }
 
@@ -211,7 +211,7 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
     let Reply {
         answer,
         detail,
-        sent_at_ms,
+        sent_at,
         path,
         skew_ms,
         ..
@@ -226,7 +226,7 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
     if !matches!(answer, Answer::Throttled { .. }) {
         refresher.gate.calm(host);
     }
-    let sent_at = clock.store_time(sent_at_ms);
+    let sent_at = clock.time_of(sent_at);
     let (access, refresh, mut issued) = match answer {
         Answer::Granted(granted) => {
             let life = granted.life_s.saturating_mul(1_000);
@@ -265,10 +265,8 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
             return Outcome::Misconfigured { attention, detail };
         }
         Answer::Throttled { pause, asked } => {
-            let now = Clocks::now(0).wall;
-            let until = refresher
-                .gate
-                .pause(host, clock.store_time(now), pause, asked);
+            let now = clock.time_of(Instant::now());
+            let until = refresher.gate.pause(host, now, pause, asked);
             return Outcome::Throttled { until, detail };
         }
         // Trust was over before the first byte: nobody's failure, and surely nothing was spent.
@@ -350,5 +348,5 @@ pub(super) struct Answered {
     claim: String,
     activity: Refresh,
     old: Option<Pair>,
-    clock: Clocks,
+    clock: StoreClock,
 }

@@ -37,7 +37,7 @@ pub use feed::{EventCursor, EventView};
 pub use follow::Follow;
 pub use list::{ListQuery, Listing};
 pub use operate::BackfillAsk;
-pub use start::{App, AppOptions, StartError};
+pub use start::{App, AppOptions, StartError, Surroundings};
 pub use token::TokenAsk;
 pub use view::{ProviderView, StatusView};
 

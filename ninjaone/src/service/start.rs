@@ -7,12 +7,12 @@ use std::time::Duration;
 use evergreen_engine::limits::LimitsError;
 use evergreen_engine::store::{Store, StoreError};
 use evergreen_engine::worker::{self, Stopped, WorkerOptions};
-use evergreen_engine::{Activities, Delivery, Engine, Limits};
+use evergreen_engine::{Activities, Delivery, Engine, Limits, Platform};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Hub;
 use super::waiting::Waiting;
-use crate::journal::{self, Entry, Journal, JournalError};
+use crate::journal::{self, Entry, Journal, JournalError, MemoryDisk};
 use crate::lifecycle::{Credential, KIND, Phase, Settings, Signal};
 use crate::provider::{
     BuildFailed, ClientApp, HostPolicy, HttpOptions, TokenEndpoint, TokenEndpointOptions,
@@ -40,7 +40,8 @@ pub struct AppOptions {
     pub client: Option<ClientApp>,
     /// Which hosts may be spoken to.
     pub hosts: HostPolicy,
-    /// Where rotated pairs are kept between reply and commit; `None` keeps them in memory only.
+    /// Where rotated pairs are kept between reply and commit; `None` keeps them in memory only, which
+    /// is for demonstrations.
     pub journal_dir: Option<PathBuf>,
     /// Where this API is reached from outside.
     pub public_url: String,
@@ -77,6 +78,17 @@ pub enum StartError {
     },
 }
 
+/// What an app has to do with beside its store: the way to the provider, the disk, the machine that it
+/// runs on. [`App::start`] takes the real ones.
+pub struct Surroundings {
+    /// The token endpoints.
+    pub endpoint: TokenEndpoint,
+    /// Rotated pairs between reply and commit.
+    pub journal: Journal,
+    /// The time of day, and randomness.
+    pub platform: Platform,
+}
+
 /// The application: the engine with the grants' machine, and everything around it. Cheap to clone.
 #[derive(Clone)]
 pub struct App(pub(super) Arc<Inner>);
@@ -101,20 +113,18 @@ impl App {
         options: AppOptions,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self, StartError> {
-        let ring = Arc::new(options.ring);
-        let fingerprints =
-            Arc::new(FingerprintKey::from_hex(&options.salt).map_err(StartError::Salt)?);
-        let journal = match &options.journal_dir {
-            Some(directory) => Some(
-                Journal::open(directory, &options.worker_id, journal::Limits::default()).map_err(
-                    |source| StartError::Journal {
-                        directory: directory.display().to_string(),
-                        source,
-                    },
-                )?,
-            ),
-            None => None,
+        let limits = journal::Limits::default();
+        let opened = match &options.journal_dir {
+            Some(directory) => Journal::open(directory, &options.worker_id, limits),
+            None => Journal::over(Box::new(MemoryDisk::default()), &[], limits),
         };
+        let journal = opened.map_err(|source| StartError::Journal {
+            directory: match &options.journal_dir {
+                Some(directory) => directory.display().to_string(),
+                None => "memory".to_owned(),
+            },
+            source,
+        })?;
         let http = HttpOptions {
             policy: options.hosts.clone(),
             connect_timeout: options.connect_timeout,
@@ -125,15 +135,37 @@ impl App {
             ..TokenEndpointOptions::default()
         })
         .map_err(StartError::Http)?;
+        let surroundings = Surroundings {
+            endpoint,
+            journal,
+            platform: Platform::default(),
+        };
+        Self::start_in(store, options, telemetry, surroundings)
+    }
+
+    /// Puts an app together in surroundings of its own, a simulated fleet's for example. What the
+    /// options say of the journal's place and of connecting has then been dealt with.
+    ///
+    /// # Errors
+    /// What is wrong with the options.
+    pub fn start_in(
+        store: Arc<dyn Store>,
+        options: AppOptions,
+        telemetry: Arc<Telemetry>,
+        surroundings: Surroundings,
+    ) -> Result<Self, StartError> {
+        let ring = Arc::new(options.ring);
+        let fingerprints =
+            Arc::new(FingerprintKey::from_hex(&options.salt).map_err(StartError::Salt)?);
         let refresher = Refresher(Arc::new(Parts {
             keeper: Arc::new(Keeper::new(
                 Arc::clone(&ring),
                 Arc::clone(&fingerprints),
-                journal,
+                surroundings.journal,
             )),
             ring,
             fingerprints,
-            endpoint,
+            endpoint: surroundings.endpoint,
             policy: options.hosts,
             client: options.client,
             settings: Arc::new(options.settings),
@@ -144,6 +176,7 @@ impl App {
         let activities: Arc<dyn Activities<Credential>> = Arc::new(refresher.clone());
         let engine = Engine::builder(store, options.limits, options.worker_id.clone())
             .map_err(StartError::Limits)?
+            .on(surroundings.platform)
             .with(activities)
             .build();
         // Set once, here: the refresher was made two statements above.
@@ -206,9 +239,7 @@ impl App {
         stop.cancel();
         // It ends by itself; if it panicked, that has been reported where it happened.
         let _ = watch.await;
-        if let Some(journal) = self.0.refresher.keeper.journal()
-            && let Err(error) = journal.close().await
-        {
+        if let Err(error) = self.0.refresher.keeper.journal().close().await {
             tracing::warn!(%error, "the journal could not be closed; its entries are replayed at the next start");
         }
         stopped
@@ -235,9 +266,7 @@ impl App {
             match self.store().run_id().await {
                 Ok(run) => {
                     // Entries of workers that have died beside us meanwhile.
-                    if let Some(journal) = keeper.journal()
-                        && let Err(error) = journal.adopt().await
-                    {
+                    if let Err(error) = keeper.journal().adopt().await {
                         tracing::debug!(%error, "no orphans were looked for");
                     }
                     let replay = if known.as_ref() != Some(&run) {
@@ -265,8 +294,9 @@ impl App {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(RUN_CHECK) => {}
+                biased;
                 () = stop.cancelled() => return,
+                () = tokio::time::sleep(RUN_CHECK) => {}
             }
         }
     }
@@ -334,7 +364,7 @@ impl App {
             reasons.push("the store does not answer".to_owned());
         }
         let journal = self.0.refresher.keeper.journal();
-        if let Some(why) = journal.and_then(Journal::unhealthy) {
+        if let Some(why) = journal.unhealthy() {
             tracing::warn!(%why, "not ready");
             reasons.push("the journal cannot be written".to_owned());
         }

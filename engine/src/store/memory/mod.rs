@@ -15,6 +15,7 @@ mod lists;
 mod outbox;
 mod reconcile;
 mod signal;
+mod snapshot;
 mod sorted_set;
 mod space;
 mod tables;
@@ -35,6 +36,7 @@ use crate::machine::Millis;
 use crate::record::{Reading, Record};
 
 pub use self::lists::Inspection;
+pub use self::snapshot::Snapshot;
 use self::space::Space;
 
 /// Wake-up messages that one listener may be behind before it loses some.
@@ -255,6 +257,7 @@ impl Store for MemoryStore {
     }
 
     async fn run_id(&self) -> Result<String, StoreError> {
-        Ok(self.run_id.to_string())
+        let failovers = self.lock().failovers;
+        Ok(format!("{}-{failovers}", self.run_id))
     }
 }

@@ -7,7 +7,7 @@ use crate::machine::Millis;
 use crate::store::{OutboxEntry, StoreError, StreamEntry};
 
 /// Entries by position: the time they were appended, and a number among those of one millisecond.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Stream {
     entries: BTreeMap<(Millis, u64), OutboxEntry>,
     last: (Millis, u64),

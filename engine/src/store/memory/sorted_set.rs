@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::machine::Millis;
 use crate::store::Heads;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct SortedSet {
     order: BTreeSet<(Millis, String)>,
     scores: HashMap<String, Millis>,

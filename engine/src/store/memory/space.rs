@@ -15,7 +15,7 @@ use crate::record::{Envelope, Record, SealedBlobs};
 use crate::store::{StoreError, Told};
 
 /// One workflow: what are four keys in Redis.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Workflow {
     pub(super) record: Record,
     pub(super) inbox: Vec<Envelope>,
@@ -24,7 +24,7 @@ pub(super) struct Workflow {
 }
 
 /// What the workflows of a partition share.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Partition {
     pub(super) number: u16,
     pub(super) due: SortedSet,
@@ -50,6 +50,8 @@ pub(super) struct Space {
     pub(super) tables: Tables,
     pub(super) slips: Slips,
     pub(super) turnstiles: Turnstiles,
+    /// Times that a replica has taken over.
+    pub(super) failovers: u64,
 }
 
 impl Space {
@@ -65,6 +67,20 @@ impl Space {
             tables: Tables::default(),
             slips: Slips::default(),
             turnstiles: Turnstiles::default(),
+            failovers: 0,
+        }
+    }
+
+    /// All of it but the listeners, whose connections end with the server that they lead to.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            workflows: self.workflows.clone(),
+            partitions: self.partitions.clone(),
+            listeners: Vec::new(),
+            tables: self.tables.clone(),
+            slips: self.slips.clone(),
+            turnstiles: self.turnstiles.clone(),
+            failovers: self.failovers,
         }
     }
 

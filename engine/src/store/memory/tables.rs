@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::machine::Millis;
 use crate::store::clock::millis;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tables(HashMap<String, BTreeMap<String, String>>);
 
 impl Tables {
@@ -31,12 +31,13 @@ impl Tables {
 }
 
 /// A value that ends by itself.
+#[derive(Clone)]
 struct Timed {
     value: String,
     ends: Millis,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Slips(HashMap<String, Timed>);
 
 impl Slips {
@@ -55,7 +56,7 @@ impl Slips {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Turnstiles(HashMap<String, Timed>);
 
 impl Turnstiles {

@@ -1,25 +1,4 @@
-//! For tests of workflows: days pass in milliseconds, and nothing is mocked.
-//!
-//! A [`Sandbox`] is a real engine over a [`MemoryStore`], whose clock only the test moves. Time does
-//! not jump: [`Sandbox::skip`] stops at every timer on the way and runs the turn that is due then, so
-//! a workflow hears everything in the order, and at the time, in which it would have heard it.
-//!
-//! ```
-//! # use evergreen_engine::testing::Sandbox;
-//! # async fn test<W: evergreen_engine::Workflow>(
-//! #     activities: std::sync::Arc<dyn evergreen_engine::Activities<W>>,
-//! #     id: evergreen_engine::WorkflowId, begin: W::Signal,
-//! # ) {
-//! use std::time::Duration;
-//! use evergreen_engine::Delivery;
-//!
-//! let day = Duration::from_secs(24 * 60 * 60);
-//! let sandbox = Sandbox::new(|engine| engine.with::<W>(activities));
-//! sandbox.engine().signal::<W>(&id, &begin, Delivery::creating()).await.unwrap();
-//! sandbox.settle().await; // the turns that are due now
-//! sandbox.skip(30 * day).await; // thirty days, timer by timer
-//! # }
-//! ```
+//! An engine in a time of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,16 +12,20 @@ use crate::store::memory::MemoryStore;
 use crate::store::{Store, StoreError};
 use crate::worker;
 
+use super::faulty::FaultyStore;
+
 /// When a sandbox begins, unless it is told otherwise: 2026-01-01, nine o'clock in the morning, UTC.
 pub const BEGIN: Millis = 1_767_258_000_000;
 
 /// Turns at one point in time after which a workflow is taken for one that never rests.
 const RESTLESS: usize = 500;
 
-/// An engine in a time of its own.
+/// An engine over a [`MemoryStore`], whose clock only the test moves. Time does not jump:
+/// [`Sandbox::skip`] stops at every timer on the way and runs the turn that is due then.
 pub struct Sandbox {
     engine: Engine,
     store: MemoryStore,
+    faults: FaultyStore,
     clock: ManualClock,
 }
 
@@ -58,11 +41,13 @@ impl Sandbox {
     pub fn beginning_at(now: Millis, build: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
         let clock = ManualClock::at(now);
         let store = MemoryStore::with_clock(clock.clock());
-        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let faults = FaultyStore::over(Arc::new(store.clone()));
+        let shared: Arc<dyn Store> = Arc::new(faults.clone());
         let builder = EngineBuilder::new(shared, Limits::default(), "sandbox".to_owned());
         Self {
             engine: build(builder).build(),
             store,
+            faults,
             clock,
         }
     }
@@ -77,6 +62,12 @@ impl Sandbox {
     #[must_use]
     pub fn store(&self) -> &MemoryStore {
         &self.store
+    }
+
+    /// What is to go wrong between the engine and its store.
+    #[must_use]
+    pub fn faults(&self) -> &FaultyStore {
+        &self.faults
     }
 
     /// The time.
