@@ -26,7 +26,7 @@ async fn acknowledgements(server: &Server) -> u64 {
 async fn durable_writes_share_their_acknowledgements() {
     const WRITES: usize = 300;
     let server = Server::start(&SAFE);
-    let port = server.port().to_owned();
+    let port = server.port().to_string();
     let _replica = Server::start(&[&SAFE[..], &["--replicaof", "127.0.0.1", &port]].concat());
     server.has_replicas(1).await;
     let options = RedisOptions {
@@ -51,7 +51,7 @@ async fn durable_writes_share_their_acknowledgements() {
 #[tokio::test]
 async fn what_the_replica_does_not_have_is_not_confirmed() {
     let server = Server::start(&SAFE);
-    let port = server.port().to_owned();
+    let port = server.port().to_string();
     let replica = Server::start(&[&SAFE[..], &["--replicaof", "127.0.0.1", &port]].concat());
     server.has_replicas(1).await;
     let with = |replicas| RedisOptions {

@@ -6,9 +6,13 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod forming;
+mod topology;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +23,8 @@ use evergreen_engine::store::clock::ManualClock;
 use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use redis::aio::MultiplexedConnection;
+
+pub(crate) use self::topology::{Cluster, Place, Watched};
 
 /// When every test begins: a time whose digits all count.
 pub(crate) const BEGIN: Millis = 1_763_700_000_123;
@@ -35,26 +41,39 @@ struct Own {
     folder: tempfile::TempDir,
     port: u16,
     settings: Vec<String>,
+    /// It is a Sentinel of the master at this port.
+    watches: Option<u16>,
 }
 
 impl Own {
     /// The running server; `None` where it would not start, because the port is taken.
     fn run(&self) -> Option<Child> {
         let program = std::env::var("EVERGREEN_TEST_REDIS_SERVER");
-        let mut child = Command::new(program.as_deref().unwrap_or("redis-server"))
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--logfile", "", "--dir"])
+        let mut command = Command::new(program.as_deref().unwrap_or("redis-server"));
+        if let Some(master) = self.watches {
+            // A Sentinel writes what it learns into its configuration.
+            let file = self.folder.path().join("sentinel.conf");
+            if !file.exists() {
+                std::fs::write(&file, forming::sentinel(self.port, master)).unwrap();
+            }
+            command.arg(file).arg("--sentinel");
+        } else {
+            command
+                .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+                .args(["--save", "", "--logfile", ""])
+                .args(&self.settings);
+        }
+        let mut child = command
+            .arg("--dir")
             .arg(self.folder.path())
-            .args(&self.settings)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("redis-server must be installed, or EVERGREEN_TEST_REDIS_URL set");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .any(|line| line.contains("Ready to accept connections"));
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| {
+            line.contains("Ready to accept connections") || line.contains("+monitor master")
+        });
         if !ready {
             child.wait().unwrap();
             return None;
@@ -80,23 +99,31 @@ impl Server {
 
     /// A server of our own with these settings.
     pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::try_hard(settings, None)
+    }
+
+    /// A Sentinel of our own that watches this server.
+    pub(crate) fn sentinel(master: u16) -> Self {
+        Self::try_hard(&[], Some(master))
+    }
+
+    fn try_hard(settings: &[&str], watches: Option<u16>) -> Self {
         // Another process may take the port between our looking and the server's.
         for _ in 0..10 {
-            if let Some(server) = Self::try_start(settings) {
+            if let Some(server) = Self::try_start(settings, watches) {
                 return server;
             }
         }
         panic!("redis-server would not start");
     }
 
-    fn try_start(settings: &[&str]) -> Option<Self> {
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+    fn try_start(settings: &[&str], watches: Option<u16>) -> Option<Self> {
+        let port = free_port();
         let own = Own {
             folder: tempfile::tempdir().unwrap(),
             port,
             settings: settings.iter().map(|text| (*text).to_owned()).collect(),
+            watches,
         };
         Some(Self {
             child: Some(own.run()?),
@@ -131,7 +158,8 @@ impl Server {
         assert!(done.unwrap().success());
     }
 
-    fn end(&mut self) {
+    /// Kills it.
+    pub(crate) fn end(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -152,20 +180,13 @@ impl Server {
         &self.url
     }
 
-    pub(crate) fn port(&self) -> &str {
-        let (_, port) = self.url.rsplit_once(':').unwrap();
-        port.trim_end_matches("/0")
+    pub(crate) fn port(&self) -> u16 {
+        self.own.as_ref().expect("a server of our own").port
     }
 
     /// Options of a fresh key space on it.
     pub(crate) fn options(&self) -> RedisOptions {
-        RedisOptions {
-            prefix: format!("test-{:016x}", rand::random::<u64>()),
-            allow_volatile: true,
-            // A machine that is busy with other tests is no reason to fail.
-            reply_timeout: Duration::from_secs(20),
-            ..RedisOptions::new(&self.url)
-        }
+        fresh(&self.url)
     }
 
     pub(crate) async fn raw(&self) -> MultiplexedConnection {
@@ -185,6 +206,30 @@ impl Server {
     }
 }
 
+/// Options of a fresh key space at a URL.
+pub(crate) fn fresh(url: &str) -> RedisOptions {
+    RedisOptions {
+        prefix: format!("test-{:016x}", rand::random::<u64>()),
+        allow_volatile: true,
+        // A machine that is busy with other tests is no reason to fail.
+        reply_timeout: Duration::from_secs(20),
+        ..RedisOptions::new(url)
+    }
+}
+
+/// A port that is free now, and so is the one that a node of a cluster takes beside it. Both lie below
+/// those that the kernel gives to outgoing connections: a client that knocks at a server that is gone
+/// may end up connected to itself there.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(10_000..22_000);
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port + 10_000) {
+            return port;
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
@@ -201,7 +246,7 @@ pub(crate) struct World {
 
 enum Back {
     Memory(MemoryStore),
-    Redis { server: Server, prefix: String },
+    Redis { place: Rc<Place>, prefix: String },
 }
 
 impl World {
@@ -216,38 +261,47 @@ impl World {
     }
 
     pub(crate) async fn redis() -> Self {
+        Self::on(&Rc::new(Place::One(Server::any()))).await
+    }
+
+    /// A key space of its own on servers that others use, too.
+    pub(crate) async fn on(place: &Rc<Place>) -> Self {
         let clock = ManualClock::at(BEGIN);
-        let server = Server::any();
         let options = RedisOptions {
             partitions: Some(1),
             clock: Some(clock.clock()),
-            ..server.options()
+            ..place.options()
         };
         let prefix = options.prefix.clone();
         Self {
             store: Arc::new(RedisStore::connect(options).await.unwrap()),
             clock,
-            back: Back::Redis { server, prefix },
+            back: Back::Redis {
+                place: Rc::clone(place),
+                prefix,
+            },
         }
     }
 
     pub(crate) async fn break_index(&self, id: &WorkflowId, set: Set, score: Option<Millis>) {
         match &self.back {
             Back::Memory(store) => store.break_index(id, set, score),
-            Back::Redis { server, prefix } => {
-                break_index(&mut server.raw().await, prefix, id, set, score).await;
+            Back::Redis { place, prefix } => {
+                let mut raw = place.raw("{00}").await;
+                break_index(&mut raw, prefix, id, set, score).await;
             }
         }
     }
 
     /// How long a slip or a turnstile has still to live, where it lies in Redis.
     pub(crate) async fn life_of(&self, name: &str) -> Option<Millis> {
-        let Back::Redis { server, prefix } = &self.back else {
+        let Back::Redis { place, prefix } = &self.back else {
             return None;
         };
+        let key = format!("{prefix}:{name}");
         let mut ask = redis::cmd("PTTL");
-        ask.arg(format!("{prefix}:{name}"));
-        let life: i64 = ask.query_async(&mut server.raw().await).await.unwrap();
+        ask.arg(&key);
+        let life: i64 = ask.query_async(&mut place.raw(&key).await).await.unwrap();
         u64::try_from(life).ok()
     }
 }

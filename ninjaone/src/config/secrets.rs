@@ -3,8 +3,8 @@
 use std::io::Read as _;
 
 use evergreen_engine::limits::PARTITIONS_MAX;
+use evergreen_engine::store::redis::Address;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use super::keys;
 use super::reader::Reader;
@@ -25,30 +25,30 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     let from_flag = reader
         .found(keys::REDIS_URL)
         .is_some_and(|found| found.name == flag);
-    let allowed = "redis://[user:password@]host[:port][/db], also rediss:// for TLS, \
-                   redis+sentinel:// and redis+cluster://";
-    let url = reader.read(keys::REDIS_URL, allowed, |text| {
-        let url = Url::parse(text).map_err(|_| "is not a URL")?;
-        let schemes = ["redis", "rediss", "redis+sentinel", "redis+cluster"];
-        if !schemes.contains(&url.scheme()) {
-            return Err("has an unknown scheme");
+    let found = reader.found(keys::REDIS_URL)?;
+    let url = match redis_url(&found.text, from_flag) {
+        Ok(url) => url,
+        Err(wrong) => {
+            reader.wrong(found.name, wrong);
+            return None;
         }
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err("has no host");
-        }
-        if from_flag && (url.password().is_some() || !url.username().is_empty()) {
-            return Err(
-                "holds a login, which everybody on this machine can read on the command line \
-                 (use EVERGREEN_REDIS_URL)",
-            );
-        }
-        Ok(SecretString::from(text))
-    })?;
+    };
     Some(StoreConfig {
         url,
         partitions: partitions.and_then(|number| u16::try_from(number).ok()),
         replicas,
     })
+}
+
+/// What is wrong with a URL is told by whoever connects to it, so that both agree.
+fn redis_url(text: &str, from_flag: bool) -> Result<SecretString, String> {
+    let address = Address::parse(text).map_err(|error| error.to_string())?;
+    if from_flag && address.has_login() {
+        let wrong = "holds a login, which everybody on this machine can read on the command line; \
+                     allowed is a URL without one, or EVERGREEN_REDIS_URL in the environment";
+        return Err(wrong.to_owned());
+    }
+    Ok(SecretString::from(text))
 }
 
 pub(super) fn ring(reader: &mut Reader<'_>, role: Role) -> (Option<KeyRing>, bool) {

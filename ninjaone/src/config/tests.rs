@@ -306,6 +306,38 @@ fn a_password_does_not_belong_on_the_command_line() {
 }
 
 #[test]
+fn each_topology_of_redis_has_a_url_and_a_bad_one_is_told_by_its_part() {
+    for url in [
+        "redis://bob:s@h:1/2",
+        "rediss://h",
+        "redis+sentinel://a,b:26380/1?master=main&sentinel_password=s",
+        "rediss+sentinel://:s@a/0?master=main&sentinel_tls=no",
+        "redis+cluster://a:7000,b",
+        "rediss+cluster://:s@a",
+    ] {
+        let store = load_store(&env(&[("EVERGREEN_REDIS_URL", url)])).unwrap();
+        assert_eq!(store.options().url, url);
+    }
+    for (url, wrong) in [
+        ("", "is not a URL; allowed is redis://"),
+        ("redis+sentinel://CANARY", "does not say which master; allowed is ?master=NAME"),
+        ("redis+cluster://a,b:CANARY", "the port of host 2 is none; allowed is 1 to 65535"),
+        ("redis+cluster://a/7", "names a database; allowed is none"),
+        ("redis://:CANA#RY@h", "holds a #; allowed is a URL without one"),
+    ] {
+        let told = load_store(&env(&[("EVERGREEN_REDIS_URL", url)])).unwrap_err().0;
+        assert_eq!(told.len(), 1, "{told:?}");
+        let told = told[0].to_string();
+        assert!(told.starts_with(&format!("EVERGREEN_REDIS_URL: {wrong}")), "{told}");
+        assert!(!told.contains("CANA"), "{told}");
+    }
+    let mut sources = serving(&[]);
+    let url = "redis+sentinel://h?master=m&sentinel_password=CANARY";
+    sources.flags.insert("redis_url", url.to_owned());
+    assert!(problems(&sources)[0].starts_with("--redis-url: holds a login"));
+}
+
+#[test]
 fn a_slip_in_a_variables_name_is_a_warning() {
     let given = [
         ("EVERGREEN_REFRESH_BUFER", "15m"),

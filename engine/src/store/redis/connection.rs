@@ -1,109 +1,94 @@
-//! The ways to the server: a pool for what any connection may do, and single connections that have a
+//! The ways to one server: a pool for what any connection may do, and single connections that have a
 //! task of their own.
 //!
-//! Nothing here waits without a bound. A server that is stopped answers nothing, and a connection to
-//! it looks healthy; so every operation has one deadline, which covers waiting for a connection,
-//! making one, and the reply.
+//! A server that is stopped answers nothing, and a connection to it looks healthy; so connecting and
+//! every reply have a deadline here, and whole operations have one in `ways`.
 
-use std::future::Future;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::{MultiplexedConnection, PubSub};
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, Pipeline, RedisError,
-    RedisResult, Value, cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError,
+    RedisResult, ServerErrorKind, Value, cmd,
 };
 use deadpool_redis::{Hook, HookError, Manager, Pool, Runtime};
 
-use super::errors::{away, of_call, of_pool, refused};
+use super::errors::Fault;
+use super::info::Info;
 use super::options::RedisOptions;
-use super::scripts::Call;
-use crate::store::StoreError;
+use super::scripts::{self, Call};
 
-/// Makes connections.
+/// Makes connections to one server.
 pub(super) struct Connector {
     client: Client,
     config: AsyncConnectionConfig,
     pool: Pool,
-    pub(super) reply_timeout: Duration,
+    master: bool,
+    reply_timeout: Duration,
+}
+
+/// What one server is asked.
+pub(super) enum Ask<'a> {
+    Script(&'a Call),
+    Command(&'a Cmd),
 }
 
 impl Connector {
-    /// Reads the options; nothing is connected yet.
-    pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
-        let info = options.connection_info()?;
-        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            // Without one the first connection would panic. Another may have been installed by the
-            // program; it stays.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let doing = || format!("the settings for {}", options.masked_url());
+    /// Reads the options; nothing is connected yet. `master`: no connection is used of which the
+    /// server does not say that it is the master's. A replica would answer what once was.
+    pub(super) fn new(
+        info: ConnectionInfo,
+        options: &RedisOptions,
+        master: bool,
+    ) -> Result<Self, Fault> {
         let limit = options.reply_timeout;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
-        let client = Client::open(info.clone()).map_err(|error| of_call(doing(), &error))?;
-        let manager = Manager::new_with_config(info, config.clone())
-            .map_err(|error| of_call(doing(), &error))?;
+        let client = Client::open(info.clone())?;
+        let manager = Manager::new_with_config(info, config.clone())?;
         let pool = Pool::builder(manager)
             .max_size(options.pool)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(limit))
             .create_timeout(Some(limit))
             .recycle_timeout(Some(limit))
-            .post_create(Hook::async_fn(|connection, _| {
+            .post_create(Hook::async_fn(move |connection, _| {
                 Box::pin(async move {
-                    let named = name(connection, "pool").await;
-                    named.map_err(HookError::Backend)
+                    let welcomed = welcome(connection, "pool", master).await;
+                    welcomed.map_err(HookError::Backend)
                 })
             }))
             .build()
-            .map_err(|error| refused(doing(), error.to_string()))?;
+            .map_err(|error| Fault::Refused(error.to_string()))?;
         Ok(Self {
             client,
             config,
             pool,
+            master,
             reply_timeout: limit,
         })
     }
 
-    /// Calls a script.
-    pub(super) async fn call(&self, call: &Call) -> Result<Value, StoreError> {
-        let doing = || format!("running {}.lua", call.script.name);
-        self.bounded(doing, async {
-            let mut connection = self.pool.get().await.map_err(|e| of_pool(doing(), e))?;
-            let answer = call.on(&mut connection).await;
-            answer.map_err(|error| of_call(doing(), &error))
-        })
-        .await
+    /// Asks on any connection. `asking`: of a slot that is on its way to this server.
+    pub(super) async fn ask(&self, what: &Ask<'_>, asking: bool) -> Result<Value, Fault> {
+        let mut connection = self.pool.get().await?;
+        Ok(match what {
+            Ask::Script(call) => call.on(&mut connection, asking).await,
+            Ask::Command(command) => scripts::send(command, &mut connection, asking).await,
+        }?)
     }
 
-    /// Sends a plain command; `doing` names it in errors.
-    pub(super) async fn query<T: FromRedisValue>(
+    /// Sends several commands in one round trip; each has an answer of its own.
+    pub(super) async fn pipeline(
         &self,
-        doing: &str,
-        command: &Cmd,
-    ) -> Result<T, StoreError> {
-        self.bounded(|| doing.to_owned(), async {
-            let mut connection = self.pool.get().await.map_err(|e| of_pool(doing, e))?;
-            let answer = command.query_async(&mut connection).await;
-            answer.map_err(|error| of_call(doing, &error))
-        })
-        .await
-    }
-
-    /// Sends several commands in one round trip.
-    pub(super) async fn pipeline<T: FromRedisValue>(
-        &self,
-        doing: &str,
-        commands: &Pipeline,
-    ) -> Result<T, StoreError> {
-        self.bounded(|| doing.to_owned(), async {
-            let mut connection = self.pool.get().await.map_err(|e| of_pool(doing, e))?;
-            let answer = commands.query_async(&mut connection).await;
-            answer.map_err(|error| of_call(doing, &error))
-        })
-        .await
+        commands: &mut Pipeline,
+    ) -> Result<Vec<RedisResult<Value>>, Fault> {
+        let mut connection = self.pool.get().await?;
+        Ok(commands
+            .ignore_errors()
+            .query_async(&mut connection)
+            .await?)
     }
 
     /// A connection outside the pool.
@@ -112,7 +97,7 @@ impl Connector {
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&self.config)
             .await?;
-        name(&mut connection, purpose).await?;
+        welcome(&mut connection, purpose, self.master).await?;
         Ok(connection)
     }
 
@@ -128,29 +113,24 @@ impl Connector {
             .await
             .map_err(late)?
     }
-
-    async fn bounded<T>(
-        &self,
-        doing: impl FnOnce() -> String,
-        operation: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.reply_timeout, operation).await {
-            Ok(answer) => answer,
-            Err(_) => Err(away(
-                doing(),
-                format!("no answer within {:?}", self.reply_timeout),
-            )),
-        }
-    }
 }
 
-/// Gives a connection the name that `CLIENT LIST` shows. A role that may not do so goes unnamed: the
-/// name is for people.
-async fn name(connection: &mut MultiplexedConnection, purpose: &str) -> RedisResult<()> {
+/// Gives a connection the name that `CLIENT LIST` shows, and if need be makes sure whose it is. A role
+/// that may not set names goes unnamed: the name is for people.
+async fn welcome(
+    connection: &mut MultiplexedConnection,
+    purpose: &str,
+    master: bool,
+) -> RedisResult<()> {
     let mut command = cmd("CLIENT");
     command.arg("SETNAME").arg(format!("evergreen-{purpose}"));
     match command.exec_async(connection).await {
-        Err(error) if error.clone().into_server_errors().is_none() => Err(error),
-        _ => Ok(()),
+        Err(error) if error.clone().into_server_errors().is_none() => return Err(error),
+        _ => {}
     }
+    if master && !Info::ask(connection).await?.is("role", "master") {
+        let what = "the server that should be the master is none";
+        return Err((ErrorKind::Server(ServerErrorKind::ReadOnly), what).into());
+    }
+    Ok(())
 }

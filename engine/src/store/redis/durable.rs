@@ -2,7 +2,7 @@
 //!
 //! `WAIT` and `WAITAOF` speak of the last write of the *connection that asks*. On another connection
 //! of a pool they answer at once, whatever the replicas have. And they block what is queued behind
-//! them. So everything durable goes through one connection, which belongs to one task: it takes what
+//! them. So everything durable goes through one connection to each server, which belongs to one task: it takes what
 //! has been queued, sends it together with one wait behind it, in one pipeline, and the one
 //! acknowledgement covers all before it. What comes meanwhile is the next group. A thousand durable
 //! commits at once cost a few dozen waits.
@@ -18,15 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
+use deadpool_redis::redis::{Cmd, Pipeline, RedisResult, Value, cmd};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Connector;
-use super::errors::{away, of_call};
+use super::errors::Fault;
 use super::info::Info;
 use super::options::RedisOptions;
 use super::scripts::{self, Call};
-use crate::store::StoreError;
 use crate::store::clock::millis;
 
 /// What may wait in the queue before callers wait for a place in it.
@@ -35,32 +34,22 @@ const QUEUE: usize = 1024;
 /// server with `appendfsync everysec` confirms one group a second, however small.
 const GROUP: usize = 1024;
 
-/// What one caller wants of the connection.
-enum Errand {
-    /// Write, and say whether the servers confirmed.
-    Write(Call, oneshot::Sender<RedisResult<(Value, bool)>>),
-    /// Say which run of which server this is.
-    RunId(oneshot::Sender<RedisResult<String>>),
+/// What one caller wants to be written, and to know whether the servers confirmed it.
+struct Errand {
+    call: Arc<Call>,
+    /// The slot is on its way to this server.
+    asking: bool,
+    reply: oneshot::Sender<RedisResult<(Value, bool)>>,
 }
 
 impl Errand {
-    fn is_abandoned(&self) -> bool {
-        match self {
-            Self::Write(_, reply) => reply.is_closed(),
-            Self::RunId(reply) => reply.is_closed(),
-        }
-    }
-
-    fn fail(self, error: RedisError) {
+    fn answer(self, answer: RedisResult<(Value, bool)>) {
         // A receiver that is gone does not want to know.
-        match self {
-            Self::Write(_, reply) => drop(reply.send(Err(error))),
-            Self::RunId(reply) => drop(reply.send(Err(error))),
-        }
+        drop(self.reply.send(answer));
     }
 }
 
-/// The callers' end of the queue. When the last one is dropped, the task ends.
+/// The callers' end of the queue to one server. When it is dropped, the task ends.
 pub(super) struct Durable {
     queue: mpsc::Sender<Errand>,
     patience: Duration,
@@ -75,8 +64,7 @@ impl Durable {
             reply: options.reply_timeout,
             confirm: options.confirm_timeout,
         };
-        // A caller may come just after a group has left, and waits for it and for its own.
-        let patience = (terms.reply + terms.confirm) * 2;
+        let patience = options.durable_timeout();
         let disks = Arc::new(AtomicBool::new(false));
         tokio::spawn(run(connector, terms, errands, Arc::clone(&disks)));
         Self {
@@ -92,33 +80,21 @@ impl Durable {
     }
 
     /// Makes a call, and tells whether the servers confirmed that it is safe.
-    pub(super) async fn call(&self, call: Call) -> Result<(Value, bool), StoreError> {
-        let doing = format!("running {}.lua durably", call.script.name);
+    pub(super) async fn call(&self, call: Arc<Call>, asking: bool) -> Result<(Value, bool), Fault> {
         let (reply, answer) = oneshot::channel();
-        self.ask(doing, Errand::Write(call, reply), answer).await
-    }
-
-    /// Run id and replication id of the server at the other end of this very connection.
-    pub(super) async fn run_id(&self) -> Result<String, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let doing = "asking for the run id".to_owned();
-        self.ask(doing, Errand::RunId(reply), answer).await
-    }
-
-    async fn ask<T>(
-        &self,
-        doing: String,
-        errand: Errand,
-        answer: oneshot::Receiver<RedisResult<T>>,
-    ) -> Result<T, StoreError> {
+        let errand = Errand {
+            call,
+            asking,
+            reply,
+        };
         let asked = async {
             self.queue.send(errand).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(self.patience, asked).await {
-            Ok(Some(answer)) => answer.map_err(|error| of_call(doing, &error)),
-            Ok(None) => Err(away(doing, "the connection's task is gone")),
-            Err(_) => Err(away(doing, format!("no answer within {:?}", self.patience))),
+            Ok(Some(answer)) => Ok(answer?),
+            Ok(None) => Err(Fault::Away("the connection's task is gone".to_owned())),
+            Err(_) => Err(Fault::Away(format!("no answer within {:?}", self.patience))),
         }
     }
 }
@@ -194,7 +170,7 @@ async fn run(
     let mut group = Vec::new();
     while errands.recv_many(&mut group, GROUP).await > 0 {
         // Whoever gave up is not surprised by a write that comes late, nor by none.
-        let wanted: Vec<_> = group.drain(..).filter(|e| !e.is_abandoned()).collect();
+        let wanted: Vec<_> = group.drain(..).filter(|e| !e.reply.is_closed()).collect();
         if wanted.is_empty() {
             continue;
         }
@@ -209,7 +185,9 @@ async fn run(
                     line = Some(ready);
                 }
             }
-            Err(error) => wanted.into_iter().for_each(|e| e.fail(error.clone())),
+            Err(error) => wanted
+                .into_iter()
+                .for_each(|e| e.answer(Err(error.clone()))),
         }
     }
 }
@@ -243,33 +221,17 @@ impl Line {
 
     /// Serves one group. Returns whether the connection can serve another.
     async fn serve(&mut self, group: Vec<Errand>) -> bool {
-        let mut healthy = true;
-        let mut writes = Vec::new();
-        for errand in group {
-            match errand {
-                Errand::Write(call, reply) => writes.push((call, reply)),
-                Errand::RunId(reply) => {
-                    let info = Info::ask(&mut self.connection).await;
-                    healthy &= info.is_ok();
-                    drop(reply.send(info.map(|info| info.run_id())));
-                }
-            }
-        }
-        if writes.is_empty() {
-            return healthy;
-        }
-        let calls: Vec<&Call> = writes.iter().map(|(call, _)| call).collect();
-        match self.send(&calls).await {
+        match self.send(&group).await {
             Ok((answers, confirmed)) => {
-                for ((_, reply), answer) in writes.into_iter().zip(answers) {
-                    drop(reply.send(answer.map(|value| (value, confirmed))));
+                for (errand, answer) in group.into_iter().zip(answers) {
+                    errand.answer(answer.map(|value| (value, confirmed)));
                 }
                 // A server that does not confirm may have changed its ways; a new connection asks.
-                healthy && confirmed
+                confirmed
             }
             Err(error) => {
-                for (_, reply) in writes {
-                    drop(reply.send(Err(error.clone())));
+                for errand in group {
+                    errand.answer(Err(error.clone()));
                 }
                 false
             }
@@ -278,16 +240,17 @@ impl Line {
 
     /// Sends the calls and the wait behind them; once more those that the node did not know the text
     /// of, with a wait of their own, which covers the others too.
-    async fn send(&mut self, calls: &[&Call]) -> RedisResult<(Vec<Answer>, bool)> {
-        let (mut answers, mut confirmed) = self.write_and_wait(calls).await?;
+    async fn send(&mut self, group: &[Errand]) -> RedisResult<(Vec<Answer>, bool)> {
+        let all: Vec<&Errand> = group.iter().collect();
+        let (mut answers, mut confirmed) = self.write_and_wait(&all).await?;
         let unknown = |answer: &Answer| answer.as_ref().is_err_and(scripts::is_unknown_script);
-        let again: Vec<usize> = (0..calls.len()).filter(|i| unknown(&answers[*i])).collect();
+        let again: Vec<usize> = (0..group.len()).filter(|i| unknown(&answers[*i])).collect();
         if !again.is_empty() {
             for script in [&*scripts::COMMIT, &*scripts::SIGNAL] {
                 scripts::load(script, &mut self.connection).await?;
             }
-            let calls: Vec<&Call> = again.iter().map(|i| calls[*i]).collect();
-            let (later, later_confirmed) = self.write_and_wait(&calls).await?;
+            let group: Vec<&Errand> = again.iter().map(|i| &group[*i]).collect();
+            let (later, later_confirmed) = self.write_and_wait(&group).await?;
             confirmed = later_confirmed;
             for (i, answer) in again.into_iter().zip(later) {
                 answers[i] = answer;
@@ -296,10 +259,13 @@ impl Line {
         Ok((answers, confirmed))
     }
 
-    async fn write_and_wait(&mut self, calls: &[&Call]) -> RedisResult<(Vec<Answer>, bool)> {
-        let mut writes = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            writes.add_command(call.command());
+    async fn write_and_wait(&mut self, group: &[&Errand]) -> RedisResult<(Vec<Answer>, bool)> {
+        let mut writes = Pipeline::with_capacity(group.len());
+        for errand in group {
+            if errand.asking {
+                writes.cmd("ASKING").ignore();
+            }
+            writes.add_command(errand.call.command());
         }
         writes.ignore_errors();
         let Some(wait) = self.wait.command(self.terms.confirm) else {

@@ -2,9 +2,10 @@
 //!
 //! Away: no answer, or one that says "not now" (PROTOCOL 9). A caller may ask again, and does not
 //! know whether the first time took effect. Refused: the answer will not change by asking again.
+//! Some answers also say where to ask instead; these are followed before anybody hears of them.
 
-use deadpool_redis::PoolError;
-use deadpool_redis::redis::{ErrorKind, RedisError};
+use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
+use deadpool_redis::{HookError, PoolError};
 
 use crate::store::StoreError;
 
@@ -51,22 +52,91 @@ pub(super) fn of_call(doing: impl Into<String>, error: &RedisError) -> StoreErro
         return away(doing, why);
     }
     if codes.iter().any(|code| ELSEWHERE.contains(&code.as_str())) {
-        let why = format!("this server is one node of a cluster and does not hold the key ({why})");
+        let why = format!(
+            "the server is one node of a cluster and does not hold the key ({why}): use redis+cluster://"
+        );
         return refused(doing, why);
     }
     match error.kind() {
-        // What cannot be parsed is no answer: the command may have run.
-        ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => away(doing, why),
+        // What cannot be parsed is no answer: the command may have run. And `READONLY` is what we say
+        // ourselves of a server that turned out to be a replica.
+        ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            away(doing, why)
+        }
         _ => refused(doing, why),
     }
 }
 
-/// Judges an error of getting a connection.
-pub(super) fn of_pool(doing: impl Into<String>, error: PoolError) -> StoreError {
-    match error {
-        PoolError::Backend(error) => of_call(doing, &error),
-        PoolError::Timeout(step) => away(doing, format!("no connection in time ({step:?})")),
-        other => away(doing, other.to_string()),
+/// Why one server did not do what it was asked.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// The server said so, or the connection broke.
+    Said(RedisError),
+    /// There was no connection, no answer in time, or no server to ask.
+    Away(String),
+    /// What is asked for cannot be had in this topology.
+    Refused(String),
+}
+
+/// What a fault tells about the way.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// The slot lies at this server from now on.
+    Moved(String),
+    /// The slot is on its way to this server, which has the keys of this one request already.
+    Ask(String),
+    /// The server is no master any more. Nothing was done.
+    NotMaster,
+    /// Somebody else may have taken over from this server.
+    Suspect,
+    /// Nothing.
+    Silent,
+}
+
+impl Fault {
+    /// As whoever asked is told.
+    pub(super) fn while_doing(&self, doing: impl Into<String>) -> StoreError {
+        match self {
+            Self::Said(error) => of_call(doing, error),
+            Self::Away(why) => away(doing, why),
+            Self::Refused(why) => refused(doing, why),
+        }
+    }
+
+    pub(super) fn hint(&self) -> Hint {
+        let error = match self {
+            Self::Said(error) => error,
+            Self::Away(_) => return Hint::Suspect,
+            Self::Refused(_) => return Hint::Silent,
+        };
+        let there = || error.redirect_node().map(|(at, _)| at.to_owned());
+        match error.kind() {
+            ErrorKind::Server(ServerErrorKind::Moved) => there().map_or(Hint::Suspect, Hint::Moved),
+            ErrorKind::Server(ServerErrorKind::Ask) => there().map_or(Hint::Suspect, Hint::Ask),
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => Hint::NotMaster,
+            ErrorKind::Server(ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown)
+            | ErrorKind::Io
+            | ErrorKind::Parse => Hint::Suspect,
+            _ => Hint::Silent,
+        }
+    }
+}
+
+impl From<RedisError> for Fault {
+    fn from(error: RedisError) -> Self {
+        Self::Said(error)
+    }
+}
+
+impl From<PoolError> for Fault {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::Said(error)
+            }
+            PoolError::Timeout(step) => Self::Away(format!("no connection in time ({step:?})")),
+            other => Self::Away(other.to_string()),
+        }
     }
 }
 
@@ -100,6 +170,28 @@ mod tests {
             let error = said(&format!("{code} 12 127.0.0.1:7001"));
             assert!(matches!(error, StoreError::Refused { .. }), "{code}");
         }
+    }
+
+    #[test]
+    fn some_answers_say_where_to_ask_instead() {
+        let hint = |reply: &str| {
+            let value: Value = parse_redis_value(format!("-{reply}\r\n").as_bytes()).unwrap();
+            Fault::from(value.extract_error().unwrap_err()).hint()
+        };
+        let there = "10.0.0.7:7001".to_owned();
+        assert_eq!(hint("MOVED 12 10.0.0.7:7001"), Hint::Moved(there.clone()));
+        assert_eq!(hint("ASK 12 10.0.0.7:7001"), Hint::Ask(there));
+        assert_eq!(
+            hint("READONLY no. script: 12ab, on @user_script:9."),
+            Hint::NotMaster
+        );
+        assert_eq!(hint("CLUSTERDOWN Hash slot not served"), Hint::Suspect);
+        assert_eq!(
+            hint("TRYAGAIN Multiple keys request during rehashing"),
+            Hint::Silent
+        );
+        assert_eq!(hint("OOM no"), Hint::Silent);
+        assert_eq!(Fault::Away("silence".to_owned()).hint(), Hint::Suspect);
     }
 
     #[test]

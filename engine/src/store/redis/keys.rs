@@ -8,7 +8,7 @@ use crate::id::WorkflowId;
 use crate::store::StoreError;
 
 /// The slots of a Redis cluster.
-const SLOTS: u32 = 16_384;
+pub(super) const SLOTS: u16 = 16_384;
 
 /// The names of the keys of one key space.
 #[derive(Debug, Clone)]
@@ -131,8 +131,9 @@ pub(super) fn prefix_is_usable(prefix: &str) -> bool {
 /// The first of `07`, `07.1`, `07.2`, … whose slot lies in the partition's share of the slots.
 fn tag(partition: u16, of: u16) -> String {
     let plain = format!("{partition:02}");
-    let lies_right =
-        |tag: &String| u32::from(slot(tag)) * u32::from(of) / SLOTS == u32::from(partition);
+    let lies_right = |tag: &String| {
+        u32::from(slot(tag)) * u32::from(of) / u32::from(SLOTS) == u32::from(partition)
+    };
     if lies_right(&plain) {
         return plain;
     }
@@ -145,7 +146,15 @@ fn tag(partition: u16, of: u16) -> String {
 
 /// The slot of a cluster that a tag belongs to.
 fn slot(tag: &str) -> u16 {
-    crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % 16_384
+    crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % SLOTS
+}
+
+/// The slot of a cluster that a key belongs to: that of its tag, if it has one.
+pub(super) fn slot_of(key: &str) -> u16 {
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
+    slot(tag.map_or(key, |(tag, _)| if tag.is_empty() { key } else { tag }))
 }
 
 #[cfg(test)]
@@ -169,7 +178,10 @@ mod tests {
     fn partitions_lie_evenly_on_the_nodes_of_a_cluster() {
         for count in [1, 3, 16, 64, 1024] {
             for (partition, tag) in (0_u32..).zip(&Keys::new("e", count).tags) {
-                assert_eq!(u32::from(slot(tag)) * u32::from(count) / SLOTS, partition);
+                assert_eq!(
+                    u32::from(slot(tag)) * u32::from(count) / u32::from(SLOTS),
+                    partition
+                );
                 assert!(tag.starts_with(&format!("{partition:02}")));
             }
         }
@@ -180,6 +192,11 @@ mod tests {
         // `CLUSTER KEYSLOT foo` and `CLUSTER KEYSLOT 123456789`.
         assert_eq!(slot("foo"), 12_182);
         assert_eq!(slot("123456789"), 12_739);
+        assert_eq!(slot_of("evergreen:{foo}:due"), slot("foo"));
+        assert_eq!(slot_of("evergreen:gate:{a}{b}"), slot("a"));
+        for plain in ["foo", "foo{}{bar}", "foo{bar"] {
+            assert_eq!(slot_of(plain), slot(plain));
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Everything that only looks: in plain commands, because none of it has to be one reading.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use deadpool_redis::redis::{Pipeline, Value, cmd, from_redis_value};
+use deadpool_redis::redis::cmd;
 
-use super::connection::Connector;
+use super::batch::{Question, Whole, read, whole_ms};
 use super::errors::refused;
-use super::keys::Keys;
+use super::keys::{Keys, slot_of};
 use super::reply;
+use super::ways::Ways;
 use crate::id::WorkflowId;
 use crate::limits::HEADS;
 use crate::machine::Millis;
@@ -19,45 +21,57 @@ type Page = (Vec<(WorkflowId, Record)>, Option<String>);
 /// Positions of a stream, each with its fields in the order in which they were written.
 type Entries = Vec<(String, Vec<String>)>;
 
-/// The heads of several partitions and the time, in one round trip.
+/// The heads of several partitions and the time, in one round trip to each server. The servers of a
+/// cluster have clocks of their own, and what is due is due by the clock of its server; so the heads
+/// are told as if all went by one.
 pub(super) async fn peek(
-    connector: &Connector,
+    ways: &Ways,
     keys: &Keys,
-    now: Option<Millis>,
+    dictated: Option<Millis>,
     partitions: &[u16],
 ) -> Result<Peek, StoreError> {
     let doing = "peeking";
-    let mut commands = Pipeline::with_capacity(partitions.len() + 1);
-    commands.cmd("TIME");
-    for partition in partitions {
-        let heads = commands.cmd("ZRANGE").arg(keys.due(*partition)?);
-        heads.arg(0).arg(HEADS - 1).arg("WITHSCORES");
-    }
-    let answers: Vec<Value> = connector.pipeline(doing, &commands).await?;
-    let mut answers = answers.into_iter();
-    let strange = |why: String| refused(doing, why);
-    let time = answers.next().unwrap_or(Value::Nil);
-    let time = from_redis_value(time).map_err(|why| strange(why.to_string()))?;
+    let question = |partition: &u16| {
+        let key = keys.due(*partition)?;
+        let mut command = cmd("ZRANGE");
+        command.arg(&key).arg(0).arg(HEADS - 1).arg("WITHSCORES");
+        Ok(Question { key, command })
+    };
+    let questions: Result<Vec<_>, StoreError> = partitions.iter().map(question).collect();
+    let answers = ways.batch(doing, &questions?, Whole::No).await?;
+    let base = match dictated {
+        Some(now) => now,
+        None => match answers.iter().flatten().next() {
+            Some(answer) => answer.now,
+            None => time(ways, keys).await?,
+        },
+    };
     let mut heads = Vec::with_capacity(partitions.len());
     for (partition, answer) in partitions.iter().zip(answers) {
-        let flat: Vec<String> = from_redis_value(answer).map_err(|why| strange(why.to_string()))?;
-        let found = reply::heads(&flat).ok_or_else(|| strange(format!("{flat:?}")))?;
-        heads.push((*partition, found));
+        let Some(answer) = answer else { continue };
+        let flat: Vec<String> = read(doing, answer.value)?;
+        let found = reply::heads(&flat).ok_or_else(|| refused(doing, format!("{flat:?}")))?;
+        let now = dictated.unwrap_or(answer.now);
+        let shifted = found
+            .into_iter()
+            .map(|(member, at)| (member, (at + base).saturating_sub(now)));
+        heads.push((*partition, shifted.collect()));
     }
     Ok(Peek {
-        now: now.unwrap_or_else(|| whole_ms(time)),
+        now: base,
         partitions: heads,
     })
 }
 
-/// The server's clock.
-pub(super) async fn time(connector: &Connector) -> Result<Millis, StoreError> {
-    let time = connector.query("asking for the time", &cmd("TIME")).await?;
+/// The clock of the server that holds what the key space says of itself.
+pub(super) async fn time(ways: &Ways, keys: &Keys) -> Result<Millis, StoreError> {
+    let (key, command) = (keys.meta(), cmd("TIME"));
+    let time = ways.query("asking for the time", &key, &command).await?;
     Ok(whole_ms(time))
 }
 
 pub(super) async fn due_members(
-    connector: &Connector,
+    ways: &Ways,
     keys: &Keys,
     partition: u16,
     from: usize,
@@ -66,89 +80,166 @@ pub(super) async fn due_members(
     if count == 0 {
         return Ok(Vec::new());
     }
+    let key = keys.due(partition)?;
     let mut command = cmd("ZRANGE");
-    command.arg(keys.due(partition)?);
-    command.arg(from).arg(from + count - 1);
-    connector.query("listing what is due", &command).await
+    command.arg(&key).arg(from).arg(from + count - 1);
+    ways.query("listing what is due", &key, &command).await
 }
 
 /// One step of a walk over the whole key space. A record that is removed between the two round trips
-/// is left out.
+/// is left out, and a workflow whose slot moves meanwhile may be.
 pub(super) async fn walk(
-    connector: &Connector,
+    ways: &Ways,
     keys: &Keys,
     kind: &str,
     cursor: Option<String>,
     count: usize,
 ) -> Result<Page, StoreError> {
     let doing = format!("walking through {kind}");
+    let place = match &cursor {
+        Some(cursor) => Place::parse(cursor)
+            .ok_or_else(|| refused(&doing, format!("{cursor:?} is no place to go on from")))?,
+        None => Place::default(),
+    };
+    let firsts = ways.table(&doing).await?.firsts();
+    let Some(here) = firsts.iter().position(|(first, _)| *first >= place.first) else {
+        // What was to come has been taken over by those who had their turn.
+        return Ok((Vec::new(), None));
+    };
+    let (first, node) = &firsts[here];
+    let mark = slot_of(&node.at.to_string());
+    // A cursor means something to the server that gave it, and nothing to another.
+    let same = (*first, mark) == (place.first, place.mark);
     let mut scan = cmd("SCAN");
-    scan.arg(cursor.as_deref().unwrap_or("0"));
+    scan.arg(if same { place.cursor.as_str() } else { "0" });
     scan.arg("MATCH").arg(keys.records_of(kind));
     scan.arg("COUNT").arg(count.max(1));
-    let (next, found): (String, Vec<String>) = connector.query(&doing, &scan).await?;
-    let found: Vec<_> = found
-        .iter()
-        .filter_map(|key| Some((key, keys.workflow(key)?)))
-        .filter(|(_, id)| id.kind() == kind)
-        .collect();
+    let (next, found): (String, Vec<String>) = ways.query_at(&doing, node, &scan).await?;
+    let page = records(ways, keys, kind, &doing, found).await?;
+    let next = match (next.as_str(), firsts.get(here + 1)) {
+        ("0", None) => None,
+        ("0", Some((first, _))) => Some(Place {
+            first: *first,
+            ..Place::default()
+        }),
+        _ => Some(Place {
+            first: *first,
+            mark,
+            cursor: next,
+        }),
+    };
+    Ok((page, next.map(|place| place.to_string())))
+}
 
-    let mut page = Vec::with_capacity(found.len());
-    if !found.is_empty() {
-        let mut commands = Pipeline::with_capacity(found.len());
-        for (key, _) in &found {
-            commands.cmd("HGETALL").arg(key);
+/// How far a walk has come: the first slot of the server that has its turn, a mark of that server, and
+/// its own cursor.
+struct Place {
+    first: u16,
+    mark: u16,
+    cursor: String,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            first: 0,
+            mark: 0,
+            cursor: "0".to_owned(),
         }
-        let records: Vec<BTreeMap<String, String>> = connector.pipeline(&doing, &commands).await?;
-        for ((_, id), fields) in found.into_iter().zip(records) {
-            if !fields.is_empty() {
-                match reply::record(fields) {
-                    Ok(record) => page.push((id, record)),
-                    // One record that somebody has damaged must not hide all others.
-                    Err(why) => {
-                        tracing::warn!(%id, %why, "a record that cannot be read is passed over")
-                    }
+    }
+}
+
+impl Place {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '-');
+        Some(Self {
+            first: parts.next()?.parse().ok()?,
+            mark: parts.next()?.parse().ok()?,
+            cursor: parts.next()?.parse::<u64>().ok()?.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.first, self.mark, self.cursor)
+    }
+}
+
+/// The records under these keys, as far as they are of this kind.
+async fn records(
+    ways: &Ways,
+    keys: &Keys,
+    kind: &str,
+    doing: &str,
+    found: Vec<String>,
+) -> Result<Vec<(WorkflowId, Record)>, StoreError> {
+    let (mut ids, mut questions) = (Vec::new(), Vec::new());
+    for key in found {
+        if let Some(id) = keys.workflow(&key).filter(|id| id.kind() == kind) {
+            let mut command = cmd("HGETALL");
+            command.arg(&key);
+            ids.push(id);
+            questions.push(Question { key, command });
+        }
+    }
+    let mut page = Vec::with_capacity(ids.len());
+    if ids.is_empty() {
+        return Ok(page);
+    }
+    let answers = ways.batch(doing, &questions, Whole::Yes).await?;
+    for (id, answer) in ids.into_iter().zip(answers) {
+        let Some(answer) = answer else { continue };
+        let fields: BTreeMap<String, String> = read(doing, answer.value)?;
+        if !fields.is_empty() {
+            match reply::record(fields) {
+                Ok(record) => page.push((id, record)),
+                // One record that somebody has damaged must not hide all others.
+                Err(why) => {
+                    tracing::warn!(%id, %why, "a record that cannot be read is passed over");
                 }
             }
         }
     }
-    Ok((page, (next != "0").then_some(next)))
+    Ok(page)
 }
 
 pub(super) async fn log(
-    connector: &Connector,
+    ways: &Ways,
     keys: &Keys,
     id: &WorkflowId,
 ) -> Result<Vec<String>, StoreError> {
+    let key = keys.log(id);
     let mut command = cmd("LRANGE");
-    command.arg(keys.log(id)).arg(0).arg(-1);
-    connector.query("reading a log", &command).await
+    command.arg(&key).arg(0).arg(-1);
+    ways.query("reading a log", &key, &command).await
 }
 
 pub(super) async fn events(
-    connector: &Connector,
+    ways: &Ways,
     keys: &Keys,
     partition: u16,
     after: Option<&str>,
     count: usize,
 ) -> Result<Vec<StreamEntry>, StoreError> {
+    let key = keys.events(partition)?;
     let mut command = cmd("XRANGE");
-    command.arg(keys.events(partition)?);
+    command.arg(&key);
     command.arg(after.map_or_else(|| "-".to_owned(), |position| format!("({position}")));
     command.arg("+").arg("COUNT").arg(count);
-    let entries: Entries = connector.query("reading events", &command).await?;
+    let entries: Entries = ways.query("reading events", &key, &command).await?;
     entries.into_iter().map(entry).collect()
 }
 
 pub(super) async fn events_end(
-    connector: &Connector,
+    ways: &Ways,
     keys: &Keys,
     partition: u16,
 ) -> Result<Option<String>, StoreError> {
+    let key = keys.events(partition)?;
     let mut command = cmd("XREVRANGE");
-    command.arg(keys.events(partition)?);
-    command.arg("+").arg("-").arg("COUNT").arg(1);
-    let last: Entries = connector.query("reading events", &command).await?;
+    command.arg(&key).arg("+").arg("-").arg("COUNT").arg(1);
+    let last: Entries = ways.query("reading events", &key, &command).await?;
     Ok(last.into_iter().next().map(|(position, _)| position))
 }
 
@@ -170,9 +261,4 @@ fn entry((position, fields): (String, Vec<String>)) -> Result<StreamEntry, Store
             payload,
         },
     })
-}
-
-/// Seconds and microseconds, as `TIME` tells them.
-fn whole_ms((seconds, micros): (u64, u64)) -> Millis {
-    seconds * 1000 + micros / 1000
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use deadpool_redis::redis::cmd;
 
-use super::connection::Connector;
 use super::errors::refused;
 use super::keys::Keys;
 use super::options::{RedisOptions, partitions_are_usable};
 use super::reply;
 use super::scripts::{Call, KEY_SPACE, Script};
+use super::ways::Ways;
 use crate::machine::Millis;
 use crate::store::StoreError;
 
@@ -47,25 +47,25 @@ pub struct Report {
 /// asked for.
 pub async fn migrate(options: &RedisOptions, partitions: u16) -> Result<Report, StoreError> {
     partitions_are_usable(partitions)?;
-    let connector = Connector::new(options)?;
+    let ways = Ways::new(options)?;
     let mut applied = Vec::new();
-    let from = match read(&connector, options).await? {
+    let from = match read(&ways, options).await? {
         None => 0,
         Some(meta) => meta.version,
     };
     for (version, script) in [(1, &*KEY_SPACE)] {
-        if version > from && apply(&connector, options, script, partitions).await? {
+        if version > from && apply(&ways, options, script, partitions).await? {
             applied.push(script.name);
         }
     }
-    let meta = read(&connector, options).await?;
+    let meta = read(&ways, options).await?;
     let meta = meta.ok_or_else(|| refused("migrating", "the key space vanished meanwhile"))?;
     check(&meta, Some(partitions))?;
     Ok(Report { applied, meta })
 }
 
 async fn apply(
-    connector: &Connector,
+    ways: &Ways,
     options: &RedisOptions,
     script: &'static Script,
     partitions: u16,
@@ -83,18 +83,16 @@ async fn apply(
             salt,
         ],
     );
-    reply::applied(script.name, connector.call(&call).await?)
+    reply::applied(script.name, ways.call(&call).await?)
 }
 
 /// The key space's own words, if there are any.
-pub(super) async fn read(
-    connector: &Connector,
-    options: &RedisOptions,
-) -> Result<Option<Meta>, StoreError> {
+pub(super) async fn read(ways: &Ways, options: &RedisOptions) -> Result<Option<Meta>, StoreError> {
     let key = Keys::new(&options.prefix, 1).meta();
     let doing = format!("reading {key}");
-    let fields: BTreeMap<String, String> =
-        connector.query(&doing, cmd("HGETALL").arg(&key)).await?;
+    let mut command = cmd("HGETALL");
+    command.arg(&key);
+    let fields: BTreeMap<String, String> = ways.query(&doing, &key, &command).await?;
     // Whoever only stamps does not make a key space.
     if !fields.contains_key("version") {
         return Ok(None);

@@ -1,23 +1,35 @@
 //! The protocol as Lua scripts on Redis. Only the files of this folder name `redis`.
 //!
 //! An operation goes from [`Store`] to `calls` (keys and arguments, in the order of the script's
-//! head), over `connection` or, if it must be durable, `durable`, and comes back through `reply`. What
-//! the keys are called is in `keys`, which errors mean what in `errors`; `startup` looks at a server
-//! before anything is entrusted to it, and `migration` at the key space.
+//! head) and over `ways` to the server that holds its keys: by `connection` or, if it must be durable,
+//! `durable`, and it comes back through `reply`. Which server that is, in each of the three topologies
+//! that an [`Address`] can name, is known to `routes`, which asks `sentinel` or reads `slots`; several
+//! servers at once are asked by `batch`. What the keys are called is in `keys`, which errors mean what
+//! in `errors`; `startup` looks at a server before anything is entrusted to it, and `migration` at the
+//! key space.
 
+mod address;
+mod batch;
 mod calls;
 mod connection;
 mod durable;
+mod endpoint;
 mod errors;
 mod info;
 mod keys;
 mod lists;
 mod migration;
+mod node;
 mod options;
 mod reply;
+mod routes;
+mod run;
 mod scripts;
+mod sentinel;
+mod slots;
 mod startup;
 mod wakes;
+mod ways;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +38,10 @@ use async_trait::async_trait;
 use deadpool_redis::redis::{Value, cmd};
 
 use self::calls::Calls;
-use self::connection::Connector;
-use self::durable::Durable;
 use self::keys::Keys;
+use self::run::Runs;
 use self::scripts::{Call, TURNSTILE};
+use self::ways::Ways;
 use super::clock::{Clock, millis};
 use super::{
     Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Signal, Signalled,
@@ -39,6 +51,7 @@ use crate::id::WorkflowId;
 use crate::machine::Millis;
 use crate::record::{Reading, Record};
 
+pub use self::address::{Address, AddressError};
 pub use self::migration::{Meta, Report, VERSION, migrate};
 pub use self::options::RedisOptions;
 
@@ -47,8 +60,8 @@ pub use self::options::RedisOptions;
 pub struct RedisStore(Arc<Inner>);
 
 struct Inner {
-    connector: Arc<Connector>,
-    durable: Durable,
+    ways: Arc<Ways>,
+    runs: Runs,
     keys: Keys,
     clock: Option<Clock>,
     options: RedisOptions,
@@ -56,21 +69,21 @@ struct Inner {
 }
 
 impl RedisStore {
-    /// Connects, looks at the server and the key space, and makes the latter if
+    /// Connects, looks at the servers and the key space, and makes the latter if
     /// [`RedisOptions::create`] allows. Must be called inside a Tokio runtime, which then runs the
-    /// task that durable commits go through.
+    /// tasks that durable commits go through.
     ///
     /// # Errors
     /// [`StoreError::Away`] where the server cannot be reached; [`StoreError::Refused`] with what to
     /// change where it would lose data, or where the key space is not one of ours.
     pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
-        let connector = Arc::new(Connector::new(&options)?);
-        let (meta, warnings) = startup::check(&connector, &options).await?;
+        let ways = Arc::new(Ways::new(&options)?);
+        let (meta, warnings) = startup::check(&ways, &options).await?;
         Ok(Self(Arc::new(Inner {
-            durable: Durable::start(Arc::clone(&connector), &options),
+            runs: Runs::default(),
             keys: Keys::new(&options.prefix, meta.partitions),
             clock: options.clock.clone(),
-            connector,
+            ways,
             options,
             warnings,
         })))
@@ -81,7 +94,7 @@ impl RedisStore {
     /// # Errors
     /// The server is away, or somebody removed the key space.
     pub async fn meta(&self) -> Result<Meta, StoreError> {
-        let meta = migration::read(&self.0.connector, &self.0.options).await?;
+        let meta = migration::read(&self.0.ways, &self.0.options).await?;
         meta.ok_or_else(|| errors::refused("the key space", "somebody removed it"))
     }
 
@@ -112,9 +125,9 @@ impl RedisStore {
     /// Makes a call, and tells whether it is confirmed as asked.
     async fn write(&self, call: Call, durable: bool) -> Result<(Value, bool), StoreError> {
         if durable {
-            self.0.durable.call(call).await
+            self.0.ways.durably(call).await
         } else {
-            Ok((self.0.connector.call(&call).await?, true))
+            Ok((self.0.ways.call(&call).await?, true))
         }
     }
 }
@@ -122,7 +135,7 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     fn confirms_disks(&self) -> bool {
-        self.0.durable.confirms_disks()
+        self.0.ways.confirms_disks()
     }
 
     fn partitions(&self) -> u16 {
@@ -131,7 +144,7 @@ impl Store for RedisStore {
 
     async fn claim(&self, claim: &Claim) -> Result<Told<Claimed>, StoreError> {
         let call = self.calls().claim(claim)?;
-        reply::claimed(self.0.connector.call(&call).await?)
+        reply::claimed(self.0.ways.call(&call).await?)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Told<Committed>, StoreError> {
@@ -153,7 +166,7 @@ impl Store for RedisStore {
         with_sealed: bool,
     ) -> Result<Option<Reading>, StoreError> {
         let call = self.calls().read(id, with_sealed)?;
-        reply::reading(self.0.connector.call(&call).await?)
+        reply::reading(self.0.ways.call(&call).await?)
     }
 
     async fn extend(
@@ -164,16 +177,16 @@ impl Store for RedisStore {
         what: Extend,
     ) -> Result<Extended, StoreError> {
         let call = self.calls().extend(id, fence, claim, what)?;
-        reply::extended(self.0.connector.call(&call).await?)
+        reply::extended(self.0.ways.call(&call).await?)
     }
 
     async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
         let call = self.calls().reconcile(id)?;
-        reply::reconciled(self.0.connector.call(&call).await?)
+        reply::reconciled(self.0.ways.call(&call).await?)
     }
 
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {
-        lists::peek(&self.0.connector, &self.0.keys, self.dictated(), partitions).await
+        lists::peek(&self.0.ways, &self.0.keys, self.dictated(), partitions).await
     }
 
     async fn due_members(
@@ -182,7 +195,7 @@ impl Store for RedisStore {
         from: usize,
         count: usize,
     ) -> Result<Vec<String>, StoreError> {
-        lists::due_members(&self.0.connector, &self.0.keys, partition, from, count).await
+        lists::due_members(&self.0.ways, &self.0.keys, partition, from, count).await
     }
 
     async fn walk(
@@ -191,11 +204,11 @@ impl Store for RedisStore {
         cursor: Option<String>,
         count: usize,
     ) -> Result<(Vec<(WorkflowId, Record)>, Option<String>), StoreError> {
-        lists::walk(&self.0.connector, &self.0.keys, kind, cursor, count).await
+        lists::walk(&self.0.ways, &self.0.keys, kind, cursor, count).await
     }
 
     async fn log(&self, id: &WorkflowId) -> Result<Vec<String>, StoreError> {
-        lists::log(&self.0.connector, &self.0.keys, id).await
+        lists::log(&self.0.ways, &self.0.keys, id).await
     }
 
     async fn events(
@@ -204,53 +217,59 @@ impl Store for RedisStore {
         after: Option<&str>,
         count: usize,
     ) -> Result<Vec<StreamEntry>, StoreError> {
-        lists::events(&self.0.connector, &self.0.keys, partition, after, count).await
+        lists::events(&self.0.ways, &self.0.keys, partition, after, count).await
     }
 
     async fn events_end(&self, partition: u16) -> Result<Option<String>, StoreError> {
-        lists::events_end(&self.0.connector, &self.0.keys, partition).await
+        lists::events_end(&self.0.ways, &self.0.keys, partition).await
     }
 
     async fn wakes(&self) -> Result<Wakes, StoreError> {
-        let connector = Arc::clone(&self.0.connector);
-        Ok(wakes::listen(connector, self.0.keys.wake()).await)
+        let ways = Arc::clone(&self.0.ways);
+        Ok(wakes::listen(ways, self.0.keys.wake()).await)
     }
 
     async fn table_put(&self, table: &str, field: &str, value: &str) -> Result<(), StoreError> {
+        let key = self.0.keys.table(table);
         let mut command = cmd("HSET");
-        command.arg(self.0.keys.table(table)).arg(field).arg(value);
-        self.0.connector.query("writing a table", &command).await
+        command.arg(&key).arg(field).arg(value);
+        self.0.ways.query("writing a table", &key, &command).await
     }
 
     async fn table_get(&self, table: &str, field: &str) -> Result<Option<String>, StoreError> {
+        let key = self.0.keys.table(table);
         let mut command = cmd("HGET");
-        command.arg(self.0.keys.table(table)).arg(field);
-        self.0.connector.query("reading a table", &command).await
+        command.arg(&key).arg(field);
+        self.0.ways.query("reading a table", &key, &command).await
     }
 
     async fn table_all(&self, table: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let key = self.0.keys.table(table);
         let mut command = cmd("HGETALL");
-        command.arg(self.0.keys.table(table));
-        self.0.connector.query("reading a table", &command).await
+        command.arg(&key);
+        self.0.ways.query("reading a table", &key, &command).await
     }
 
     async fn table_remove(&self, table: &str, field: &str) -> Result<bool, StoreError> {
+        let key = self.0.keys.table(table);
         let mut command = cmd("HDEL");
-        command.arg(self.0.keys.table(table)).arg(field);
-        self.0.connector.query("writing a table", &command).await
+        command.arg(&key).arg(field);
+        self.0.ways.query("writing a table", &key, &command).await
     }
 
     async fn slip_put(&self, name: &str, value: &str, life: Duration) -> Result<(), StoreError> {
+        let key = self.0.keys.named(name);
         let mut command = cmd("SET");
-        command.arg(self.0.keys.named(name)).arg(value);
+        command.arg(&key).arg(value);
         command.arg("PX").arg(millis(life).max(1));
-        self.0.connector.query("writing a slip", &command).await
+        self.0.ways.query("writing a slip", &key, &command).await
     }
 
     async fn slip_take(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let key = self.0.keys.named(name);
         let mut command = cmd("GETDEL");
-        command.arg(self.0.keys.named(name));
-        self.0.connector.query("taking a slip", &command).await
+        command.arg(&key);
+        self.0.ways.query("taking a slip", &key, &command).await
     }
 
     async fn turnstile(
@@ -264,17 +283,17 @@ impl Store for RedisStore {
             vec![self.0.keys.named(name)],
             vec![holder.to_owned(), millis(life).max(1).to_string()],
         );
-        reply::passed(self.0.connector.call(&call).await?)
+        reply::passed(self.0.ways.call(&call).await?)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {
         match self.dictated() {
             Some(now) => Ok(now),
-            None => lists::time(&self.0.connector).await,
+            None => lists::time(&self.0.ways, &self.0.keys).await,
         }
     }
 
     async fn run_id(&self) -> Result<String, StoreError> {
-        self.0.durable.run_id().await
+        self.0.runs.look(&self.0.ways, &self.0.keys).await
     }
 }

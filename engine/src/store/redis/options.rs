@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_redis::redis::{ConnectionInfo, IntoConnectionInfo};
-
+use super::address::{Address, mask};
 use super::errors::refused;
 use super::keys::prefix_is_usable;
 use crate::limits::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
@@ -14,7 +13,8 @@ use crate::store::clock::Clock;
 /// Where the Redis is and how to treat it. Begin with [`RedisOptions::new`].
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://user:password@host:port/db`, or `rediss://` for TLS.
+    /// Where the servers are: `redis://`, `redis+sentinel://` or `redis+cluster://`, as
+    /// [`Address`] reads it.
     pub url: String,
     /// What every key begins with.
     pub prefix: String,
@@ -30,7 +30,8 @@ pub struct RedisOptions {
     /// The longest that a durable commit waits for its confirmation after it was written. A server
     /// with `appendfsync everysec` takes up to a second, a replica with it up to two.
     pub confirm_timeout: Duration,
-    /// Connections at most, without the one for durable commits and one for each listener.
+    /// Connections to one server at most, without the one for durable commits and one for each
+    /// listener.
     pub pool: usize,
     /// Accept a server that forgets everything when it restarts.
     pub allow_volatile: bool,
@@ -39,7 +40,7 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// The defaults for the server at this URL.
+    /// The defaults for the servers at this URL.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -63,7 +64,7 @@ impl RedisOptions {
     }
 
     /// Reads the URL and checks the rest.
-    pub(super) fn connection_info(&self) -> Result<ConnectionInfo, StoreError> {
+    pub(super) fn address(&self) -> Result<Address, StoreError> {
         let doing = format!("the settings for {}", self.masked_url());
         if !prefix_is_usable(&self.prefix) {
             let why = format!(
@@ -81,14 +82,13 @@ impl RedisOptions {
             let why = "the pool and the timeouts must be more than nothing";
             return Err(refused(doing, why));
         }
-        // The error of the library is not repeated: it might repeat the URL.
-        let info = self.url.as_str().into_connection_info();
-        info.map_err(|_| {
-            refused(
-                doing,
-                "expected redis://[user:password@]host[:port][/db] or rediss://",
-            )
-        })
+        Address::parse(&self.url).map_err(|error| refused(doing, format!("the URL {error}")))
+    }
+
+    /// The longest that a durable commit takes in all: its caller may come just after a group has left,
+    /// and waits for it and for its own.
+    pub(super) fn durable_timeout(&self) -> Duration {
+        (self.reply_timeout + self.confirm_timeout) * 2
     }
 
     pub(super) fn partitions_to_make(&self) -> u16 {
@@ -122,45 +122,43 @@ impl fmt::Debug for RedisOptions {
     }
 }
 
-/// Hides what stands before the last `@`, except the user's name, and whatever comes as a query.
-/// Works on any text, because a URL that cannot be parsed may carry a password as well.
-fn mask(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((before, host)) = url.rsplit_once('@') else {
-        return url.to_owned();
-    };
-    let (scheme, login) = before.split_once("://").unwrap_or(("", before));
-    let user = login.split_once(':').map_or("", |(user, _)| user);
-    format!("{scheme}://{user}:***@{host}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_password_is_never_told() {
-        for (url, masked) in [
-            ("redis://127.0.0.1:6379/2", "redis://127.0.0.1:6379/2"),
-            ("rediss://bob:hunter2@h:1/0", "rediss://bob:***@h:1/0"),
-            ("redis://:hunt@er2@h", "redis://:***@h"),
-            ("redis://hunter2@h", "redis://:***@h"),
-            ("hunter2@h", "://:***@h"),
-            ("redis://h?password=hunter2", "redis://h"),
-        ] {
-            assert_eq!(mask(url), masked);
-            let debug = format!("{:?}", RedisOptions::new(url));
-            assert!(!debug.contains("hunt"), "{debug}");
+    fn a_url_that_is_none_is_refused_without_repeating_it() {
+        let options = RedisOptions::new("http://bob:hunter2@h");
+        let text = options.address().unwrap_err().to_string();
+        assert!(
+            text.contains("unknown scheme") && text.contains("redis+cluster://"),
+            "{text}"
+        );
+        for text in [text, format!("{options:?}"), options.masked_url()] {
+            assert!(
+                text.contains("bob:***@h") && !text.contains("hunter2"),
+                "{text}"
+            );
         }
     }
 
     #[test]
-    fn a_url_that_is_none_is_refused_without_repeating_it() {
-        let error = RedisOptions::new("http://bob:hunter2@h").connection_info();
-        let text = error.unwrap_err().to_string();
-        assert!(
-            text.contains("bob:***@h") && !text.contains("hunter2"),
-            "{text}"
-        );
+    fn the_store_asks_for_more_than_nothing() {
+        for options in [
+            RedisOptions {
+                pool: 0,
+                ..RedisOptions::new("redis://h")
+            },
+            RedisOptions {
+                reply_timeout: Duration::ZERO,
+                ..RedisOptions::new("redis://h")
+            },
+            RedisOptions {
+                prefix: "a*".to_owned(),
+                ..RedisOptions::new("redis://h")
+            },
+        ] {
+            assert!(options.address().is_err(), "{options:?}");
+        }
     }
 }

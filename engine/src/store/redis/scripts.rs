@@ -4,8 +4,10 @@ use std::sync::LazyLock;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    self, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+    self, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
 };
+
+use super::keys::slot_of;
 
 /// A script and its hash.
 pub(super) struct Script {
@@ -71,6 +73,12 @@ impl Call {
         Self { script, keys, args }
     }
 
+    /// The slot of its keys.
+    pub(super) fn slot(&self) -> u16 {
+        // Every script names a key.
+        self.keys.first().map_or(0, |key| slot_of(key))
+    }
+
     /// As it goes over the wire.
     pub(super) fn command(&self) -> Cmd {
         let mut command = redis::cmd(self.script.command);
@@ -79,16 +87,36 @@ impl Call {
         command
     }
 
-    /// Makes it on this connection. Sending it again after `NOSCRIPT` is safe: nothing ran.
-    pub(super) async fn on(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
-        match self.command().query_async(connection).await {
+    /// Makes it on this connection. Sending it again after `NOSCRIPT` is safe: nothing ran. `asking`:
+    /// the slot is on its way to this server.
+    pub(super) async fn on(
+        &self,
+        connection: &mut MultiplexedConnection,
+        asking: bool,
+    ) -> RedisResult<Value> {
+        match send(&self.command(), connection, asking).await {
             Err(error) if is_unknown_script(&error) => {
                 load(self.script, connection).await?;
-                self.command().query_async(connection).await
+                send(&self.command(), connection, asking).await
             }
             answer => answer,
         }
     }
+}
+
+/// Sends a command, if `asking` with the word that makes a server serve a slot that is on its way.
+pub(super) async fn send(
+    command: &Cmd,
+    connection: &mut MultiplexedConnection,
+    asking: bool,
+) -> RedisResult<Value> {
+    if !asking {
+        return command.query_async(connection).await;
+    }
+    let mut both = Pipeline::with_capacity(2);
+    both.cmd("ASKING").ignore().add_command(command.clone());
+    let mut answers: Vec<RedisResult<Value>> = both.ignore_errors().query_async(connection).await?;
+    answers.pop().unwrap_or(Ok(Value::Nil))
 }
 
 /// Whether this node does not know the script: it was restarted, flushed, or is another one.

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use deadpool_redis::redis::cmd;
 
-use super::connection::Connector;
+use super::address::Topology;
 use super::errors::refused;
 use super::info::Info;
 use super::keys::Keys;
 use super::migration::{self, Meta};
+use super::node::Node;
 use super::options::RedisOptions;
+use super::ways::Ways;
 use crate::store::StoreError;
 
 /// The oldest server whose scripts do what ours need.
@@ -18,35 +20,75 @@ const OLDEST: (u32, u32) = (7, 0);
 /// Keys looked at a step while checking that a key space is empty.
 const SCAN_STEP: usize = 1000;
 
-/// Looks at the server and at the key space, and makes the latter where that is allowed. Returns also
-/// what is not forbidden but should be known.
+/// Looks at every server that holds keys and at the key space, and makes the latter where that is
+/// allowed. Returns also what is not forbidden but should be known.
 pub(super) async fn check(
-    connector: &Connector,
+    ways: &Ways,
     options: &RedisOptions,
 ) -> Result<(Meta, Vec<String>), StoreError> {
-    let text: String = connector
-        .query("looking at the server", &cmd("INFO"))
-        .await?;
-    let info = Info::parse(&text);
     let mut warnings = Vec::new();
-    version(&info)?;
-    eviction(&info)?;
-    let saves = if info.is("aof_enabled", "1") {
-        Some(true)
-    } else {
-        snapshots(connector).await?
-    };
-    if let Some(warning) = persistence(&info, saves, options.allow_volatile)? {
-        warnings.push(warning);
+    let nodes = ways.table("looking at the servers").await?.nodes();
+    for node in &nodes {
+        let warning = server(ways, node, options).await?;
+        // Where there are several, it matters which.
+        warnings.extend(warning.map(|warning| match nodes.len() {
+            1 => warning,
+            _ => format!("{}: {warning}", node.at),
+        }));
     }
-    let meta = key_space(connector, options).await?;
+    warnings.extend(replication(ways.routes.topology(), options.replicas));
+    let meta = key_space(ways, options).await?;
     for warning in &warnings {
         tracing::warn!(server = options.masked_url(), "{warning}");
     }
     Ok((meta, warnings))
 }
 
-fn version(info: &Info) -> Result<(), StoreError> {
+/// Looks at one server.
+async fn server(
+    ways: &Ways,
+    node: &Node,
+    options: &RedisOptions,
+) -> Result<Option<String>, StoreError> {
+    let text: String = ways
+        .query_at("looking at the server", node, &cmd("INFO"))
+        .await?;
+    let info = Info::parse(&text);
+    let name = match ways.routes.topology() {
+        Topology::One => "the server".to_owned(),
+        _ => format!("the server {}", node.at),
+    };
+    version(&name, &info)?;
+    eviction(&name, &info)?;
+    alone(&name, &info, ways.routes.topology())?;
+    let saves = if info.is("aof_enabled", "1") {
+        Some(true)
+    } else {
+        snapshots(ways, node).await?
+    };
+    persistence(&name, &info, saves, options.allow_volatile)
+}
+
+/// A node of a cluster holds some keys today and others tomorrow.
+fn alone(name: &str, info: &Info, topology: &Topology) -> Result<(), StoreError> {
+    if info.is("cluster_enabled", "1") && *topology != Topology::Cluster {
+        let why = "it is one node of a cluster: use redis+cluster:// and name several of its nodes";
+        return Err(refused(name, why));
+    }
+    Ok(())
+}
+
+/// Who lets servers take over from each other should know what that may cost.
+fn replication(topology: &Topology, replicas: u32) -> Option<String> {
+    let several = *topology != Topology::One;
+    (several && replicas == 0).then(|| {
+        "no replica has to confirm what must not be lost (EVERGREEN_REPLICAS is 0): a replica that \
+         takes over may lack what was acknowledged a moment before; set it to 1 or more"
+            .to_owned()
+    })
+}
+
+fn version(name: &str, info: &Info) -> Result<(), StoreError> {
     let (major, minor) = info.version();
     if (major, minor) >= OLDEST {
         return Ok(());
@@ -55,10 +97,10 @@ fn version(info: &Info) -> Result<(), StoreError> {
         "it is version {major}.{minor}; at least {}.{} is needed",
         OLDEST.0, OLDEST.1
     );
-    Err(refused("the server", why))
+    Err(refused(name, why))
 }
 
-fn eviction(info: &Info) -> Result<(), StoreError> {
+fn eviction(name: &str, info: &Info) -> Result<(), StoreError> {
     match info.get("maxmemory_policy") {
         None | Some("noeviction") => Ok(()),
         Some(policy) => {
@@ -66,17 +108,17 @@ fn eviction(info: &Info) -> Result<(), StoreError> {
                 "its maxmemory-policy is {policy}, which throws workflows and credentials away when \
                  memory is full: set `maxmemory-policy noeviction`"
             );
-            Err(refused("the server", why))
+            Err(refused(name, why))
         }
     }
 }
 
 /// Whether the server takes snapshots; `None` where it does not let us ask, as managed services do.
-async fn snapshots(connector: &Connector) -> Result<Option<bool>, StoreError> {
+async fn snapshots(ways: &Ways, node: &Node) -> Result<Option<bool>, StoreError> {
     let mut ask = cmd("CONFIG");
     ask.arg("GET").arg("save");
-    match connector
-        .query::<BTreeMap<String, String>>("asking for snapshots", &ask)
+    match ways
+        .query_at::<BTreeMap<String, String>>("asking for snapshots", node, &ask)
         .await
     {
         Ok(answer) => Ok(Some(
@@ -89,6 +131,7 @@ async fn snapshots(connector: &Connector) -> Result<Option<bool>, StoreError> {
 
 /// Returns a warning where a restart loses something, or may.
 fn persistence(
+    name: &str,
     info: &Info,
     saves: Option<bool>,
     allow_volatile: bool,
@@ -109,14 +152,14 @@ fn persistence(
         Some(false) => {
             let why = "it keeps nothing over a restart: set `appendonly yes`, or allow a volatile \
                        store if losing every credential is acceptable";
-            return Err(refused("the server", why));
+            return Err(refused(name, why));
         }
     }))
 }
 
 /// The key space, made now where there is none and nothing else lies in its place.
-async fn key_space(connector: &Connector, options: &RedisOptions) -> Result<Meta, StoreError> {
-    let meta = match migration::read(connector, options).await? {
+async fn key_space(ways: &Ways, options: &RedisOptions) -> Result<Meta, StoreError> {
+    let meta = match migration::read(ways, options).await? {
         Some(meta) => meta,
         None => {
             let name = &options.prefix;
@@ -124,7 +167,7 @@ async fn key_space(connector: &Connector, options: &RedisOptions) -> Result<Meta
                 let why = format!("there is no {name}:meta: run `evergreen migrate`");
                 return Err(refused("the key space", why));
             }
-            if !is_empty(connector, options).await? {
+            if !is_empty(ways, options).await? {
                 let why = format!(
                     "there are keys under {name}: but no {name}:meta; restore it, choose another \
                      prefix, or run `evergreen migrate` to declare them of this version"
@@ -140,23 +183,26 @@ async fn key_space(connector: &Connector, options: &RedisOptions) -> Result<Meta
     Ok(meta)
 }
 
-async fn is_empty(connector: &Connector, options: &RedisOptions) -> Result<bool, StoreError> {
+async fn is_empty(ways: &Ways, options: &RedisOptions) -> Result<bool, StoreError> {
     let everything = Keys::new(&options.prefix, 1).everything();
-    let mut cursor = "0".to_owned();
-    loop {
-        let mut scan = cmd("SCAN");
-        scan.arg(&cursor).arg("MATCH").arg(&everything);
-        scan.arg("COUNT").arg(SCAN_STEP);
-        let (next, keys): (String, Vec<String>) =
-            connector.query("looking for keys", &scan).await?;
-        if !keys.is_empty() {
-            return Ok(false);
+    let doing = "looking for keys";
+    for node in ways.table(doing).await?.nodes() {
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(&cursor).arg("MATCH").arg(&everything);
+            scan.arg("COUNT").arg(SCAN_STEP);
+            let (next, keys): (String, Vec<String>) = ways.query_at(doing, &node, &scan).await?;
+            if !keys.is_empty() {
+                return Ok(false);
+            }
+            if next == "0" {
+                break;
+            }
+            cursor = next;
         }
-        if next == "0" {
-            return Ok(true);
-        }
-        cursor = next;
     }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -169,25 +215,59 @@ mod tests {
 
     #[test]
     fn a_server_that_evicts_is_refused_with_what_to_set() {
-        let why = eviction(&info("maxmemory_policy:allkeys-lru")).unwrap_err();
+        let why = eviction("the server", &info("maxmemory_policy:allkeys-lru")).unwrap_err();
         assert!(why.to_string().contains("maxmemory-policy noeviction"));
-        eviction(&info("maxmemory_policy:noeviction")).unwrap();
+        eviction("the server", &info("maxmemory_policy:noeviction")).unwrap();
     }
 
     #[test]
     fn a_server_that_forgets_is_refused_unless_allowed() {
         let (aof, none) = (info("aof_enabled:1"), info("aof_enabled:0"));
-        assert!(persistence(&aof, Some(true), false).unwrap().is_none());
-        assert!(persistence(&none, Some(false), false).is_err());
-        assert!(persistence(&none, Some(false), true).unwrap().is_some());
-        let snapshots = persistence(&none, Some(true), false).unwrap().unwrap();
+        assert!(
+            persistence("the server", &aof, Some(true), false)
+                .unwrap()
+                .is_none()
+        );
+        assert!(persistence("the server", &none, Some(false), false).is_err());
+        assert!(
+            persistence("the server", &none, Some(false), true)
+                .unwrap()
+                .is_some()
+        );
+        let snapshots = persistence("the server", &none, Some(true), false)
+            .unwrap()
+            .unwrap();
         assert!(snapshots.contains("appendonly yes"));
-        assert!(persistence(&none, None, false).unwrap().is_some());
+        assert!(
+            persistence("the server", &none, None, false)
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]
     fn an_old_server_is_refused() {
-        assert!(version(&info("redis_version:6.2.14")).is_err());
-        version(&info("redis_version:7.0.0")).unwrap();
+        assert!(version("the server", &info("redis_version:6.2.14")).is_err());
+        version("the server", &info("redis_version:7.0.0")).unwrap();
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_is_not_taken_for_a_server_alone() {
+        let node = info("cluster_enabled:1");
+        let why = alone("the server", &node, &Topology::One).unwrap_err();
+        assert!(why.to_string().contains("redis+cluster://"));
+        alone("the server", &node, &Topology::Cluster).unwrap();
+        alone("the server", &info("cluster_enabled:0"), &Topology::One).unwrap();
+    }
+
+    #[test]
+    fn a_failover_that_may_lose_something_is_warned_of() {
+        assert!(
+            replication(&Topology::Cluster, 0)
+                .unwrap()
+                .contains("EVERGREEN_REPLICAS")
+        );
+        assert_eq!(replication(&Topology::Cluster, 1), None);
+        assert_eq!(replication(&Topology::One, 0), None);
     }
 }

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::Connector;
+use super::ways::Ways;
 use crate::machine::Millis;
 use crate::store::Wakes;
 
@@ -27,17 +27,17 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Returns when the first try to subscribe has ended, so that, if the server is there, nothing said
 /// afterwards is missed.
-pub(super) async fn listen(connector: Arc<Connector>, channel: String) -> Wakes {
+pub(super) async fn listen(ways: Arc<Ways>, channel: String) -> Wakes {
     let (sender, wakes) = mpsc::channel(BEHIND);
     let (tried, first_try) = oneshot::channel();
-    tokio::spawn(run(connector, channel, sender, tried));
+    tokio::spawn(run(ways, channel, sender, tried));
     // An error means that the task ended, which it only does after the first try.
     let _ = first_try.await;
     wakes
 }
 
 async fn run(
-    connector: Arc<Connector>,
+    ways: Arc<Ways>,
     channel: String,
     sender: mpsc::Sender<(u16, Millis)>,
     tried: oneshot::Sender<()>,
@@ -45,16 +45,16 @@ async fn run(
     let mut tried = Some(tried);
     let mut pause = PAUSE_FIRST;
     while !sender.is_closed() {
-        let listening = connector.listening(&channel).await;
+        let listening = ways.listening(&channel).await;
         if let Some(tried) = tried.take() {
             let _ = tried.send(());
         }
         match listening {
             Ok(connection) => {
                 pause = PAUSE_FIRST;
-                follow(connection, &sender, connector.reply_timeout).await;
+                follow(connection, &sender, ways.reply_timeout).await;
             }
-            Err(error) => tracing::debug!(%error, "the wake channel is away"),
+            Err(fault) => tracing::debug!(?fault, "the wake channel is away"),
         }
         // Not all at once after a failover.
         let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);

@@ -1,0 +1,131 @@
+//! Who is the master, as the Sentinels know it.
+//!
+//! One Sentinel alone may be cut off together with a master that was replaced long ago. So all are
+//! asked at once, a majority is waited for, and among what they say the highest configuration epoch
+//! counts, which is how they decide among themselves. Where fewer answer, these are believed: a fleet
+//! should not stop because Sentinels did. The server is then asked itself, and is used only if it
+//! says that it is a master.
+
+use std::collections::BTreeMap;
+
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisResult, cmd};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::Mutex;
+
+use super::address::{Address, Login};
+use super::endpoint::Endpoint;
+use super::errors::Fault;
+use super::options::RedisOptions;
+
+/// Those that were named.
+pub(super) struct Sentinels {
+    master: String,
+    all: Vec<Sentinel>,
+}
+
+struct Sentinel {
+    at: Endpoint,
+    client: Client,
+    config: AsyncConnectionConfig,
+    /// Kept between two questions.
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+/// What one says.
+struct Opinion {
+    epoch: u64,
+    master: Endpoint,
+}
+
+impl Sentinels {
+    pub(super) fn new(
+        master: &str,
+        hosts: &[Endpoint],
+        (login, tls): (&Login, bool),
+        options: &RedisOptions,
+    ) -> Result<Self, Fault> {
+        // Half of what an operation has: what is left is for the server.
+        let limit = options.reply_timeout / 2;
+        let sentinel = |at: &Endpoint| {
+            Ok(Sentinel {
+                at: at.clone(),
+                client: Client::open(Address::sentinel(at, login, tls)?)?,
+                config: AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(limit))
+                    .set_response_timeout(Some(limit)),
+                connection: Mutex::new(None),
+            })
+        };
+        Ok(Self {
+            master: master.to_owned(),
+            all: hosts.iter().map(sentinel).collect::<Result<_, Fault>>()?,
+        })
+    }
+
+    /// Where the master is.
+    pub(super) async fn master(&self) -> Result<Endpoint, Fault> {
+        let mut asked: FuturesUnordered<_> = self.all.iter().map(|s| s.ask(&self.master)).collect();
+        let majority = self.all.len() / 2 + 1;
+        let (mut opinions, mut why) = (Vec::new(), None);
+        while opinions.len() < majority {
+            match asked.next().await {
+                Some(Ok(opinion)) => opinions.push(opinion),
+                Some(Err(fault)) => why = Some(fault),
+                None => break,
+            }
+        }
+        let best = opinions.into_iter().max_by_key(|opinion| opinion.epoch);
+        match (best, why) {
+            (Some(best), _) => Ok(best.master),
+            (None, Some(fault)) => Err(fault),
+            (None, None) => Err(Fault::Refused("no Sentinel was named".to_owned())),
+        }
+    }
+}
+
+impl Sentinel {
+    async fn ask(&self, name: &str) -> Result<Opinion, Fault> {
+        let told = self.ask_as_it_is(name).await.map_err(|error| {
+            let unknown = error.to_string().contains("No such master");
+            let at = &self.at;
+            match error.clone().into_server_errors() {
+                Some(_) if unknown => Fault::Refused(format!(
+                    "the Sentinel {at} knows no master named {name}: set master= in the URL to the \
+                     name in its `sentinel monitor`"
+                )),
+                // It is busy starting, or lets nobody in that has no password.
+                Some(_) => Fault::Refused(format!("the Sentinel {at}: {error}")),
+                None => Fault::Away(format!("the Sentinel {at}: {error}")),
+            }
+        })?;
+        let field = |name: &str| told.get(name).map(String::as_str).unwrap_or_default();
+        let place = format!("{}:{}", field("ip"), field("port"));
+        let strange = || Fault::Away(format!("the Sentinel {} names no master", self.at));
+        Ok(Opinion {
+            epoch: field("config-epoch").parse().unwrap_or(0),
+            master: Endpoint::told_by(&place, &self.at.host).ok_or_else(strange)?,
+        })
+    }
+
+    async fn ask_as_it_is(&self, name: &str) -> RedisResult<BTreeMap<String, String>> {
+        let mut kept = self.connection.lock().await;
+        // Taken out, so that a connection whose answer nobody waited for is not used again.
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => {
+                let config = &self.config;
+                let connecting = self
+                    .client
+                    .get_multiplexed_async_connection_with_config(config);
+                connecting.await?
+            }
+        };
+        let mut question = cmd("SENTINEL");
+        question.arg("MASTER").arg(name);
+        let told = question.query_async(&mut connection).await?;
+        *kept = Some(connection);
+        Ok(told)
+    }
+}
