@@ -1,6 +1,9 @@
 //! The impure edge of a workflow: what its activities do, and how its secrets are sealed.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -29,15 +32,34 @@ pub struct Call<'a, W: Workflow> {
 }
 
 /// Whether an activity may begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Admission {
     /// Now.
     Go,
+    /// Now, and it has a place that others wait for.
+    Enter(Pass),
     /// Not before then.
     Held {
         /// Milliseconds of the store's clock.
         until: Millis,
     },
+}
+
+/// A place that an activity takes up, kept by the turn and given back when it is dropped: after the
+/// activity has ended, and as well if it never begins, because its intent was not written.
+pub struct Pass(Box<dyn Any + Send + Sync>);
+
+impl Pass {
+    /// Around what holds the place.
+    pub fn new(place: impl Any + Send + Sync) -> Self {
+        Self(Box::new(place))
+    }
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pass").field(&self.0.type_id()).finish()
+    }
 }
 
 /// Sealing failed: this worker lacks a key, perhaps another has it.
@@ -68,7 +90,9 @@ pub trait Activities<W: Workflow>: Send + Sync + 'static {
         blobs: &SealedBlobs,
     ) -> Result<String, SealError>;
 
-    /// Whether the activity may begin; asked before it is written down. `now` is the store's time.
+    /// Whether the activity may begin; asked before it is written down, so that one which may not
+    /// leaves no trace of having been under way. `now` is the store's time. It may wait for a place;
+    /// after half of the trust window the turn goes on without the activity.
     async fn admit(&self, id: &WorkflowId, activity: &W::Activity, now: Millis) -> Admission {
         let _ = (id, activity, now);
         Admission::Go
@@ -78,6 +102,16 @@ pub trait Activities<W: Workflow>: Send + Sync + 'static {
     ///
     /// [`ActivityLost`]: crate::machine::Input::ActivityLost
     async fn perform(&self, call: Call<'_, W>) -> W::Outcome;
+
+    /// How long the activity may take, where that is longer than a lease allows: then the lease is
+    /// renewed while it runs. `None` for those that fit into one, with [`Limits::activity`] as their
+    /// bound.
+    ///
+    /// [`Limits::activity`]: crate::Limits::activity
+    fn takes(&self, activity: &W::Activity) -> Option<Duration> {
+        let _ = activity;
+        None
+    }
 
     /// The outcome of an activity that was written down and surely not begun.
     fn not_sent(&self, activity: &W::Activity) -> W::Outcome;

@@ -25,6 +25,7 @@ pub(crate) struct Surroundings<'a, W: Workflow> {
     pub(crate) now: Millis,
     pub(crate) random: f64,
     pub(crate) facts: &'a W::Facts,
+    pub(crate) store_in_doubt: bool,
 }
 
 /// Where it ends.
@@ -126,6 +127,7 @@ fn feed<W: Workflow>(run: &mut Advanced<W>, input: &Input<W>, around: &Surroundi
         now: around.now,
         random: around.random,
         facts: around.facts,
+        store_in_doubt: around.store_in_doubt,
         effects: Effects::default(),
     };
     let step = run.data.step(&mut run.phase, input, &mut context);

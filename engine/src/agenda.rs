@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limits::HEADS;
 use crate::machine::Millis;
 use crate::store::Heads;
 
@@ -12,6 +13,8 @@ use crate::store::Heads;
 #[derive(Debug)]
 pub(crate) struct Agenda {
     partitions: Vec<Heads>,
+    /// What lies behind heads that are not for us; see [`Agenda::found_behind`].
+    behind: Vec<Heads>,
     told_now: Millis,
     told_at: Instant,
 }
@@ -29,6 +32,7 @@ impl Agenda {
     pub(crate) fn new(partitions: u16) -> Self {
         Self {
             partitions: vec![Vec::new(); usize::from(partitions)],
+            behind: vec![Vec::new(); usize::from(partitions)],
             told_now: 0,
             told_at: Instant::now(),
         }
@@ -41,6 +45,25 @@ impl Agenda {
         }
         self.told_now = now;
         self.told_at = Instant::now();
+    }
+
+    /// Whether the heads of a partition hide what is behind them: all that a reply tells of are due,
+    /// and none of them is for us.
+    pub(crate) fn is_hidden(&self, partition: u16, for_us: impl Fn(&str) -> bool) -> bool {
+        let now = self.now();
+        let heads = self.partitions.get(usize::from(partition));
+        heads.is_some_and(|heads| {
+            heads.len() >= HEADS && heads.iter().all(|(m, at)| *at <= now && !for_us(m))
+        })
+    }
+
+    /// Takes over what was found behind heads that are not for us. When each of them is due is not
+    /// known; whoever claims one is told.
+    pub(crate) fn found_behind(&mut self, partition: u16, members: Vec<String>) {
+        let now = self.now();
+        if let Some(behind) = self.behind.get_mut(usize::from(partition)) {
+            *behind = members.into_iter().map(|member| (member, now)).collect();
+        }
     }
 
     /// The store's time: what it last told, and what has passed here since. A reply travels, so this
@@ -62,10 +85,8 @@ impl Agenda {
                 .map(|(_, at)| *at)
                 .min()
         };
-        let earliest = self
-            .partitions
-            .iter()
-            .enumerate()
+        let lists = self.partitions.iter().chain(&self.behind).enumerate();
+        let earliest = lists
             .filter_map(|(index, heads)| free(heads).map(|at| (at, index)))
             .min();
         let Some((at, index)) = earliest else {
@@ -74,7 +95,13 @@ impl Agenda {
         if at > now {
             return Next::Sleep(Duration::from_millis(at - now).min(cap));
         }
-        let Some(heads) = self.partitions.get_mut(index) else {
+        let count = self.partitions.len();
+        let Some(heads) = self
+            .partitions
+            .iter_mut()
+            .chain(&mut self.behind)
+            .nth(index)
+        else {
             return Next::Sleep(cap);
         };
         let due: Vec<usize> = heads
@@ -87,7 +114,7 @@ impl Agenda {
             return Next::Sleep(cap);
         };
         let (member, _) = heads.remove(*place);
-        match u16::try_from(index) {
+        match u16::try_from(index % count) {
             Ok(partition) => Next::Claim(partition, member),
             Err(_) => Next::Sleep(cap),
         }
@@ -136,6 +163,32 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(agenda.next(7, CAP, &none), Next::Claim(0, "k:b".to_owned()));
         assert_eq!(agenda.next(7, CAP, &none), Next::Sleep(CAP));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lies_behind_heads_that_are_not_for_us_comes_after_them() {
+        let none = HashSet::new();
+        let mut agenda = Agenda::new(2);
+        let strangers: Vec<_> = (0..HEADS as u64).map(|n| format!("s:{n}")).collect();
+        let told: Heads = strangers.iter().map(|m| (m.clone(), 50)).collect();
+        let for_us = |member: &str| member.starts_with("k:");
+        agenda.told(1, told.clone(), 49);
+        assert!(
+            !agenda.is_hidden(1, for_us),
+            "what is behind is not due yet"
+        );
+        agenda.told(1, told[1..].to_vec(), 100);
+        assert!(!agenda.is_hidden(1, for_us), "nothing is behind");
+        agenda.told(1, told, 100);
+        assert!(agenda.is_hidden(1, for_us) && !agenda.is_hidden(0, for_us));
+        agenda.found_behind(1, vec!["k:a".to_owned()]);
+        let mut claimed = Vec::new();
+        while let Next::Claim(partition, member) = agenda.next(0, CAP, &none) {
+            assert_eq!(partition, 1);
+            claimed.push(member);
+        }
+        assert_eq!(claimed[..HEADS], strangers);
+        assert_eq!(claimed[HEADS..], ["k:a"]);
     }
 
     #[tokio::test(start_paused = true)]

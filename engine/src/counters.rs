@@ -25,7 +25,7 @@ pub struct Counters {
     pub redelivered: AtomicU64,
     /// Calls that the store did not answer.
     pub store_away: AtomicU64,
-    /// Outcomes that must not be lost and whose commit has not been answered yet.
+    /// Outcomes and signals that must not be lost and of which the store has not been heard yet.
     pub persist_pending: AtomicI64,
     /// The workflows that these are about, and others that the application adds.
     pub pending: Arc<Pending>,

@@ -11,7 +11,7 @@
 //! | [`worker`] | when a worker looks, and for what; how it stops |
 //! | [`engine`] | signals, reading, and the one path by which a caller gets work done |
 //! | [`record`] | what is stored, field by field |
-//! | [`store`] | the six operations of the protocol, and the two stores |
+//! | [`store`] | the seven operations of the protocol, and the two stores |
 //! | [`pending`] | which outcomes are in no store yet, and who has them |
 //! | [`reconciler`] | why an entry of the index cannot be missing for long |
 //! | [`limits`] | every bound, and the relations between them |
@@ -23,6 +23,7 @@ mod advance;
 mod agenda;
 mod caution;
 pub mod counters;
+mod deliver;
 pub mod engine;
 pub mod heartbeat;
 pub mod id;
@@ -42,7 +43,7 @@ pub mod turn;
 pub mod worker;
 mod writing;
 
-pub use activities::{Activities, Admission, Call, SealError};
+pub use activities::{Activities, Admission, Call, Pass, SealError};
 pub use engine::{Delivery, Driven, Engine, View, WeakEngine};
 pub use id::WorkflowId;
 pub use limits::Limits;

@@ -51,8 +51,9 @@ pub const PARK_AFTER: u32 = 8;
 pub const DELAY_FIRST: Duration = Duration::from_secs(5);
 /// The longest delay of a workflow whose holders vanish.
 pub const DELAY_MAX: Duration = Duration::from_secs(300);
-/// Times that a strict commit is tried anew because signals came, before the turn goes on without.
-pub const STRICT_ROUNDS: u32 = 3;
+/// Times that an intent is tried anew because signals came, before the turn goes on without its
+/// activity. A verdict is tried as often as there are signals; an inbox is bounded.
+pub const STRICT_ROUNDS: usize = 3;
 /// How long a record that is newer than this worker is left to a newer one.
 pub const NEWER_WAIT: Duration = Duration::from_secs(2);
 /// Between two tries of a commit that must not be lost.
@@ -133,6 +134,14 @@ impl Limits {
             "at least 1000 events a partition",
         );
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// The time an activity may take whose lease is renewed while it runs; `None` where even the first
+    /// lease has not enough left to begin it.
+    #[must_use]
+    pub fn long_activity_within(&self, trust_left: Duration, wanted: Duration) -> Option<Duration> {
+        self.activity_within(trust_left)
+            .map(|short| short.max(wanted))
     }
 
     /// The time an activity may take: the least of [`Limits::activity`] and what is left of the

@@ -6,11 +6,13 @@
 //! fleet writes nothing more than its heartbeats.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::counters::Counters;
 use crate::id::WorkflowId;
 
 /// Workflows that a worker's line names at most.
@@ -79,6 +81,30 @@ impl Drop for PendingHold {
                 all.remove(&self.id);
             }
         }
+    }
+}
+
+/// Shows as long as it lives that something which must not be lost is nowhere but in this process.
+pub(crate) struct Precious<'a> {
+    counters: &'a Counters,
+    _hold: PendingHold,
+}
+
+impl<'a> Precious<'a> {
+    pub(crate) fn new(counters: &'a Counters, id: &WorkflowId) -> Self {
+        counters.persist_pending.fetch_add(1, Ordering::Relaxed);
+        Self {
+            counters,
+            _hold: counters.pending.hold(id),
+        }
+    }
+}
+
+impl Drop for Precious<'_> {
+    fn drop(&mut self) {
+        self.counters
+            .persist_pending
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Comparison {
     pub compared: u64,
     /// Entries put right.
     pub repaired: u64,
+    /// Workflows that the store refused to compare: their keys hold what they should not.
+    pub unreadable: u64,
 }
 
 /// Walks until told to stop; then at once, even in the midst of a walk, because each comparison
@@ -71,7 +73,13 @@ async fn step(engine: &Engine, place: (u16, usize)) -> Result<(u16, usize), Stor
     if !store.turnstile(&name, engine.owner(), TURN).await? {
         return Ok(next);
     }
-    let members = store.due_members(partition, from, STEP_ENTRIES).await?;
+    let members = match store.due_members(partition, from, STEP_ENTRIES).await {
+        Err(error @ StoreError::Refused { .. }) => {
+            tracing::warn!(partition, %error, "the index of a partition cannot be walked");
+            return Ok(next);
+        }
+        told => told?,
+    };
     for member in &members {
         match WorkflowId::from_member(member) {
             Ok(id) => {
@@ -109,8 +117,13 @@ pub async fn compare_all(engine: &Engine) -> Result<Comparison, StoreError> {
         loop {
             let (some, next) = engine.store().walk(kind, cursor, WALK_RECORDS).await?;
             for (id, _) in some {
-                found.compared += 1;
-                found.repaired += u64::from(compare(engine, &id).await? != Reconciled::Right);
+                match compare(engine, &id).await? {
+                    Some(what) => {
+                        found.compared += 1;
+                        found.repaired += u64::from(what != Reconciled::Right);
+                    }
+                    None => found.unreadable += 1,
+                }
             }
             cursor = next;
             if cursor.is_none() {
@@ -121,11 +134,18 @@ pub async fn compare_all(engine: &Engine) -> Result<Comparison, StoreError> {
     Ok(found)
 }
 
-async fn compare(engine: &Engine, id: &WorkflowId) -> Result<Reconciled, StoreError> {
-    let what = engine.store().reconcile(id).await?;
+/// Compares one. What cannot be compared is told and passed over: the others have a right to it.
+async fn compare(engine: &Engine, id: &WorkflowId) -> Result<Option<Reconciled>, StoreError> {
+    let what = match engine.store().reconcile(id).await {
+        Err(error @ StoreError::Refused { .. }) => {
+            tracing::warn!(workflow = %id, %error, "a workflow cannot be compared with the index");
+            return Ok(None);
+        }
+        told => told?,
+    };
     if what != Reconciled::Right {
         Counters::add(&engine.counters().repairs, 1);
         tracing::warn!(workflow = %id, ?what, "the index was put right");
     }
-    Ok(what)
+    Ok(Some(what))
 }

@@ -23,7 +23,8 @@
 //! # What it is for
 //! Nothing is sent to the outside world after the window has ended, because by then another worker may
 //! hold the workflow. Commits need no such care: the store checks their fence. The intent commit renews
-//! the lease, so it starts the window anew, again from before it was sent.
+//! the lease, so it starts the window anew, again from before it was sent; so does each renewal while an
+//! activity runs that takes longer than a lease.
 //!
 //! # How you could get this wrong
 //! By checking it once, at the start of an activity that then looks up a name, waits for a place in a pool
@@ -32,6 +33,7 @@
 //! to be committed in what is left.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,38 +42,69 @@ use crate::machine::Millis;
 use crate::platform::Platform;
 use crate::store::clock::Clock;
 
-/// A holder's trust in its lease.
+/// A holder's trust in its lease. Clones are the same window: when the lease is renewed, all of them
+/// see it.
 #[derive(Clone)]
 pub struct Trust {
-    monotonic: Instant,
+    began: Instant,
     clock: Clock,
-    wall: Millis,
+    anchor: Arc<Mutex<Anchor>>,
     window: Duration,
+}
+
+/// When the window began, by two clocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Anchor {
+    monotonic: Instant,
+    wall: Millis,
 }
 
 impl Trust {
     /// Starts a window; call it before the claim or the renewing commit is sent.
     #[must_use]
     pub fn start(window: Duration, platform: &Platform) -> Self {
-        Self {
+        let anchor = Anchor {
             monotonic: Instant::now(),
-            clock: platform.wall.clone(),
             wall: platform.now(),
+        };
+        Self {
+            began: anchor.monotonic,
+            clock: platform.wall.clone(),
+            anchor: Arc::new(Mutex::new(anchor)),
             window,
         }
+    }
+
+    /// Both clocks, to be read before what renews the lease is sent.
+    pub(crate) fn now(&self) -> Anchor {
+        Anchor {
+            monotonic: Instant::now(),
+            wall: (self.clock)(),
+        }
+    }
+
+    /// The lease was renewed, by a call that was sent after this anchor was taken: the window begins
+    /// anew from there.
+    pub(crate) fn renew(&self, from: Anchor) {
+        *self.anchor() = from;
+    }
+
+    fn anchor(&self) -> MutexGuard<'_, Anchor> {
+        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is left of it: the lesser by either clock.
     #[must_use]
     pub fn left(&self) -> Duration {
-        let by_wall = Duration::from_millis((self.clock)().saturating_sub(self.wall));
+        let anchor = *self.anchor();
+        let by_wall = Duration::from_millis((self.clock)().saturating_sub(anchor.wall));
         self.window
-            .saturating_sub(self.monotonic.elapsed().max(by_wall))
+            .saturating_sub(anchor.monotonic.elapsed().max(by_wall))
     }
 
-    /// Milliseconds since it started, by the monotonic clock.
+    /// Milliseconds since it first started, by the monotonic clock.
     pub(crate) fn elapsed_ms(&self) -> u128 {
-        self.monotonic.elapsed().as_millis()
+        self.began.elapsed().as_millis()
     }
 
     /// Whether it still holds.
@@ -126,5 +159,19 @@ mod tests {
         clock.set(1);
         assert!(trust.holds());
         assert!(trust.left() <= WINDOW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_counts_from_before_it_was_sent_and_for_all_who_look() {
+        let trust = Trust::start(WINDOW, &by(&ManualClock::at(1_000_000)));
+        let copy = trust.clone();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let sent = trust.now();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        trust.renew(sent);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(copy.holds(), "twelve seconds after it was sent");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!copy.holds());
     }
 }

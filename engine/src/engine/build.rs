@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     news: Arc<News>,
     platform: Platform,
     ending: CancellationToken,
+    caution: Arc<Caution>,
 }
 
 type Kind = Box<dyn FnOnce(&Shared) -> Arc<dyn Runner> + Send>;
@@ -52,8 +53,10 @@ pub struct EngineBuilder {
 
 impl EngineBuilder {
     pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, owner: String) -> Self {
+        let caution = Caution::new(Arc::clone(&store), limits.lease);
         let shared = Shared {
             store,
+            caution: Arc::new(caution),
             limits: Arc::new(limits),
             counters: Arc::default(),
             news: Arc::default(),
@@ -86,6 +89,7 @@ impl EngineBuilder {
                 news: Arc::clone(&shared.news),
                 platform: shared.platform.clone(),
                 ending: shared.ending.clone(),
+                caution: Arc::clone(&shared.caution),
             })
         });
         self.kinds.insert(W::KIND, kind);
@@ -107,7 +111,7 @@ impl EngineBuilder {
             platform: shared.platform,
             ending: shared.ending,
             runners,
-            caution: Caution::default(),
+            caution: shared.caution,
             turns: TaskTracker::new(),
             drives: Mutex::default(),
         }))

@@ -172,7 +172,10 @@ fn is_nobody(owner: &str) -> bool {
 
 fn nobody_before(until: Millis) -> String {
     let until = crate::time::rfc3339(until);
-    format!("its turns keep failing, or its holders vanish; nobody gets it before {until}")
+    format!(
+        "nobody gets it before {until}: its turns keep failing, its holders vanish, or the store has \
+         just become another"
+    )
 }
 
 /// A drive that goes on: callers that come meanwhile join it.

@@ -31,15 +31,19 @@ use self::drive::Drive;
 pub use self::drive::Driven;
 use crate::caution::Caution;
 use crate::counters::Counters;
+use crate::deliver;
 use crate::id::WorkflowId;
 use crate::limits::{Limits, LimitsError};
 use crate::load;
 use crate::machine::Workflow;
 use crate::news::News;
+use crate::pending::Precious;
 use crate::platform::Platform;
 use crate::record::{Reading, Record};
+use crate::store::clock::millis;
 use crate::store::{
-    Claim, ClaimMode, Claimed, Creation, Signal, Signalled, Store, StoreError, Told,
+    Claim, ClaimMode, Claimed, Creation, Extend, Requeued, Signal, Signalled, Store, StoreError,
+    Told,
 };
 use crate::trust::Trust;
 use crate::turn::Holding;
@@ -69,7 +73,7 @@ struct Inner {
     platform: Platform,
     ending: CancellationToken,
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
-    caution: Caution,
+    caution: Arc<Caution>,
     turns: TaskTracker,
     /// Callers in this process that drive the same workflow are one.
     drives: Mutex<HashMap<WorkflowId, Drive>>,
@@ -204,6 +208,21 @@ impl Engine {
             .await
     }
 
+    /// Delivers a signal that must not be lost: it is sent until the store has it and its servers
+    /// confirm, however long that takes. [`Signalled::Unknown`] where there is no such workflow.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn deliver<W: Workflow>(
+        &self,
+        id: &WorkflowId,
+        signal: &W::Signal,
+    ) -> Result<Signalled, StoreError> {
+        let signal = deliver::signal::<W>(id, signal)?;
+        let _precious = Precious::new(&self.0.counters, id);
+        deliver::until_confirmed(&*self.0.store, &self.0.counters, &signal).await
+    }
+
     /// Reads the machine of a workflow, with what surrounds it.
     ///
     /// # Errors
@@ -222,6 +241,18 @@ impl Engine {
         }))
     }
 
+    /// Gives a workflow back that waits for a human: its turns are tried again, as if none had failed.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {
+        let told = self.0.store.requeue(id).await?;
+        if told == Requeued::Requeued {
+            tracing::info!(workflow = %id, "a parked workflow was given back");
+        }
+        Ok(told)
+    }
+
     /// Claims a workflow. Trust counts from before the claim is sent.
     pub(crate) async fn claim(
         &self,
@@ -235,13 +266,15 @@ impl Engine {
             });
         };
         let limits = &self.0.limits;
+        self.look_who_answers();
+        let cautious = self.is_cautious();
         let claim = Claim {
             id: id.clone(),
             claim: self.0.platform.id(),
             owner: self.0.owner.clone(),
             lease: limits.lease,
             mode,
-            spare_owned: self.0.caution.advised(),
+            spare_owned: cautious,
         };
         let trust = Trust::start(limits.lease - limits.margin(), &self.0.platform);
         let told = self.0.store.claim(&claim).await?;
@@ -264,7 +297,14 @@ impl Engine {
                     now,
                     trust,
                 };
-                Taken::Holding(Box::new(holding), runner)
+                if cautious || holding.record.attempt == 1 || self.took_over(&holding).await? {
+                    Taken::Holding(Box::new(holding), runner)
+                } else {
+                    Taken::Answer(Claimed::Held {
+                        lease_until: now + millis(limits.lease),
+                        owner: "(given back)".to_owned(),
+                    })
+                }
             }
             answer => Taken::Answer(answer),
         };
@@ -275,12 +315,29 @@ impl Engine {
         })
     }
 
-    /// Asks which run of the store answers; after a change nothing is taken over for a while.
-    pub(crate) async fn look_who_answers(&self) {
-        match self.0.store.run_id().await {
-            Ok(run) => self.0.caution.saw(run, self.0.limits.lease),
-            Err(error) => tracing::debug!(%error, "the store's run is not known"),
+    /// Has it found out which run of the store answers; after a change nothing is taken over for a
+    /// while. Nobody waits for it.
+    pub(crate) fn look_who_answers(&self) {
+        self.0.caution.look_aside(self.0.limits.poll_cap / 2);
+    }
+
+    /// A claim that took over what another may hold is only good if the store is the run that it was.
+    /// Else nobody gets it for a lease, so that whoever held it may go on trusting.
+    async fn took_over(&self, holding: &Holding) -> Result<bool, StoreError> {
+        self.0.caution.look().await?;
+        if !self.is_cautious() {
+            return Ok(true);
         }
+        let what = Extend::GiveBack {
+            rest: self.0.limits.lease,
+            counts: false,
+        };
+        let fence = holding.record.fence;
+        let store = &self.0.store;
+        store
+            .extend(&holding.id, fence, &holding.claim, what)
+            .await?;
+        Ok(false)
     }
 
     /// Whether what others own is left alone for now.

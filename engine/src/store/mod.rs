@@ -1,4 +1,4 @@
-//! Where workflows live: the six operations of the protocol, and the few plain tables beside them.
+//! Where workflows live: the seven operations of the protocol, and the few plain tables beside them.
 //!
 //! There are two stores. [`MemoryStore`](memory::MemoryStore) is the protocol written down in plain
 //! Rust; [`RedisStore`](redis::RedisStore) runs the same protocol as Lua scripts. Both answer what a
@@ -20,7 +20,7 @@ use crate::record::{Reading, Record};
 
 pub use self::protocol::{
     Claim, ClaimMode, Claimed, Commit, Committed, Creation, Extend, Extended, Heads, OutboxEntry,
-    Peek, Reconciled, SealedOp, Signal, Signalled, StreamEntry, Told,
+    Peek, Reconciled, Requeued, SealedOp, Signal, Signalled, StreamEntry, Told,
 };
 
 /// What went wrong with the store.
@@ -81,6 +81,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Compares one entry of the index with its record. See `engine/scripts/reconcile.lua`.
     async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError>;
+
+    /// Gives a parked workflow back. See `engine/scripts/requeue.lua`.
+    async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError>;
 
     /// The heads of these partitions, in one round trip.
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError>;

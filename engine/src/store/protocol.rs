@@ -274,6 +274,17 @@ pub enum Reconciled {
     Parked,
 }
 
+/// What became of a parked workflow that was to be given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requeued {
+    /// Its turns are tried again; claims are counted anew.
+    Requeued,
+    /// It does not wait for a human. Nothing was written.
+    NotParked,
+    /// There is no such workflow.
+    Unknown,
+}
+
 /// A partition's `due` set from its head: for workers that have nothing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peek {

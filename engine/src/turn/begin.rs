@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Env, Holding, Trouble, TurnEnd, give_back, note_turn};
-use crate::activities::Admission;
+use crate::activities::{Admission, Pass};
 use crate::advance::{Advanced, Base, Judge, Surroundings, advance, advance_held};
 use crate::limits;
 use crate::load::{self, LoadError};
@@ -33,6 +33,8 @@ pub(super) struct Intent<W: Workflow> {
     pub(super) trust: Trust,
     /// Whether the store vouches for the intent. Nothing is performed on one that may be lost.
     pub(super) confirmed: bool,
+    /// The activity's place, until it has ended.
+    pub(super) pass: Option<Pass>,
 }
 
 pub(super) async fn begin<W: Workflow>(
@@ -40,27 +42,42 @@ pub(super) async fn begin<W: Workflow>(
     holding: &Holding,
 ) -> Result<Begun<W>, Trouble> {
     let facts = env.activities.facts();
-    let around = Surroundings {
+    let mut around = Surroundings {
         id: &holding.id,
         now: holding.now,
         random: env.platform.unit(),
         facts: facts.as_ref(),
+        store_in_doubt: env.caution.advised(),
     };
     let mut known = Known::<W>::load(holding)?;
 
-    for round in 0..=limits::STRICT_ROUNDS {
-        let last_round = round == limits::STRICT_ROUNDS;
+    // A verdict is strict however often signals come: the inbox is bounded, and so are the rounds. An
+    // activity is not waited for longer than three.
+    for round in 0..=limits::INBOX_MAX {
         let mut run = advance(&known.base, &known.inputs, Judge::Timer, None, &around);
+        if run.effects.verdict {
+            // Whoever condemns knows which run of the store it was that held nothing against it.
+            env.caution.look_within(&holding.trust).await?;
+            if env.caution.advised() != around.store_in_doubt {
+                around.store_in_doubt = !around.store_in_doubt;
+                run = advance(&known.base, &known.inputs, Judge::Timer, None, &around);
+            }
+        }
         if let Some(activity) = run.effects.perform.clone() {
-            match admission(env, holding, &activity, last_round).await {
-                Admission::Go => match intend(env, holding, &known, run, activity).await? {
+            let pass = match admission(env, holding, &activity, round).await {
+                Admission::Go => Ok(None),
+                Admission::Enter(pass) => Ok(Some(pass)),
+                Admission::Held { until } => Err(until),
+            };
+            match pass {
+                Ok(pass) => match intend(env, holding, &known, run, activity, pass).await? {
                     Intended::Written(intent) => return Ok(Begun::Intended(intent)),
                     Intended::Signals(rest) => {
                         known.hear(&rest)?;
                         continue;
                     }
                 },
-                Admission::Held { until } => {
+                Err(until) => {
                     let (base, inputs) = (&known.base, &known.inputs);
                     run = advance_held(base, inputs, Judge::Timer, until, &around)?;
                 }
@@ -75,7 +92,7 @@ pub(super) async fn begin<W: Workflow>(
             known.erase_first,
             End::Final,
         )?;
-        commit.strict = run.effects.verdict && !last_round;
+        commit.strict = run.effects.verdict;
         let within = Patience::Within(holding.trust.clone());
         match writing::send(env, &commit, holding.record.v, within).await? {
             Committed::Signals { rest } => known.hear(&rest)?,
@@ -86,7 +103,7 @@ pub(super) async fn begin<W: Workflow>(
             Committed::Fenced { .. } | Committed::Unknown => return Err(Trouble::Fenced),
         }
     }
-    // Only finishing is strict in the last round too, and signals kept coming: the next turn hears them.
+    // More signals than an inbox holds: pre-emptive ones, which end this lease anyhow.
     give_back(env, holding, Duration::ZERO, false).await;
     Ok(Begun::Ended(TurnEnd::GivenBack {
         why: "signals kept coming".to_owned(),
@@ -98,17 +115,25 @@ async fn admission<W: Workflow>(
     env: &Env<W>,
     holding: &Holding,
     activity: &W::Activity,
-    last_round: bool,
+    round: usize,
 ) -> Admission {
-    if last_round
+    let now = holding.store_now();
+    let left = holding.trust.left();
+    if round >= limits::STRICT_ROUNDS
         || env.ending.is_cancelled()
-        || env.limits.activity_within(holding.trust.left()).is_none()
+        || env.limits.activity_within(left).is_none()
     {
         return Admission::Held { until: holding.now };
     }
-    env.activities
-        .admit(&holding.id, activity, holding.now)
-        .await
+    let admitted = env.activities.admit(&holding.id, activity, now);
+    // Whoever waits for a place must have trust left for the intent.
+    let admitted = tokio::time::timeout(left / 2, admitted);
+    match env.ending.run_until_cancelled(admitted).await {
+        Some(Ok(admission)) => admission,
+        Some(Err(_)) | None => Admission::Held {
+            until: holding.store_now(),
+        },
+    }
 }
 
 enum Intended<W: Workflow> {
@@ -124,6 +149,7 @@ async fn intend<W: Workflow>(
     known: &Known<W>,
     run: Advanced<W>,
     activity: W::Activity,
+    pass: Option<Pass>,
 ) -> Result<Intended<W>, Trouble> {
     let mut commit = writing::commit(
         env,
@@ -168,6 +194,7 @@ async fn intend<W: Workflow>(
                 v,
                 trust,
                 confirmed,
+                pass,
             }))
         }
         Committed::Written { .. } | Committed::Fenced { .. } | Committed::Unknown => {

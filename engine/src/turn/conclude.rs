@@ -1,20 +1,19 @@
 //! The second half of a turn: what was learnt goes to the machine, and into the store.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
 
 use super::begin::Intent;
 use super::{Env, Holding, PANICKED, Trouble, TurnEnd, note_turn};
-use crate::advance::{Judge, Surroundings, advance, advance_held};
+use crate::advance::{Advanced, Judge, Surroundings, Unanswered, advance, advance_held};
 use crate::counters::Counters;
-use crate::id::WorkflowId;
+use crate::deliver;
 use crate::limits;
 use crate::load;
-use crate::machine::{Input, Workflow};
-use crate::pending::PendingHold;
-use crate::store::{Committed, Signal, Signalled, StoreError};
+use crate::machine::{Input, Millis, Step, Workflow};
+use crate::pending::Precious;
+use crate::store::{Committed, Signalled};
 use crate::trust::Trust;
 use crate::writing::{self, End, Patience};
 
@@ -27,17 +26,22 @@ pub(super) async fn conclude<W: Workflow>(
     let precious = env.activities.redeliver(&holding.id, outcome);
     let _pending = precious
         .as_ref()
-        .map(|_| Pending::new(&env.counters, &holding.id));
+        .map(|_| Precious::new(&env.counters, &holding.id));
     let written = AssertUnwindSafe(write(env, holding, intent, outcome, precious.is_some()))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(Trouble::Poison(PANICKED.to_owned())));
     match (written, precious) {
-        (Ok(v), _) => {
+        (Ok(Written { v, heard: true }), _) => {
             env.activities.settled(&holding.id, outcome).await;
             Ok(TurnEnd::Finished { v })
         }
-        // Whatever kept it from being committed, it is not thrown away.
+        // Whatever kept it from being heard, it is not thrown away.
+        (Ok(Written { v, heard: false }), Some(signal)) => {
+            redeliver(env, holding, outcome, &signal).await?;
+            Ok(TurnEnd::Finished { v })
+        }
+        (Ok(Written { v, heard: false }), None) => Ok(TurnEnd::Finished { v }),
         (Err(trouble), Some(signal)) => {
             redeliver(env, holding, outcome, &signal).await?;
             Err(trouble)
@@ -46,80 +50,59 @@ pub(super) async fn conclude<W: Workflow>(
     }
 }
 
-/// Shows as long as it lives that an outcome is nowhere but here.
-struct Pending<'a> {
-    counters: &'a Counters,
-    _hold: PendingHold,
+/// The commit that ended the turn.
+struct Written {
+    /// The count of transitions now.
+    v: u64,
+    /// Whether the machine was told the outcome.
+    heard: bool,
 }
 
-impl<'a> Pending<'a> {
-    fn new(counters: &'a Counters, id: &WorkflowId) -> Self {
-        counters.persist_pending.fetch_add(1, Ordering::Relaxed);
-        Self {
-            counters,
-            _hold: counters.pending.hold(id),
-        }
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.counters
-            .persist_pending
-            .fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Commits what the outcome led to; returns the count of transitions.
+/// Commits what the outcome led to.
 async fn write<W: Workflow>(
     env: &Env<W>,
     holding: &Holding,
     intent: &Intent<W>,
     outcome: &W::Outcome,
     precious: bool,
-) -> Result<u64, Trouble> {
-    let facts = env.activities.facts();
+) -> Result<Written, Trouble> {
     let now = holding.store_now();
-    let around = Surroundings {
-        id: &holding.id,
-        now,
-        random: env.platform.unit(),
-        facts: facts.as_ref(),
-    };
+    let random = env.platform.unit();
+    // Beyond the end of trust: the fence judges, and a definite answer that is lost would be taken for
+    // an unknown one by the next holder.
+    let patience = Trust::start(env.limits.lease * 2, &env.platform);
     let mut signals: Vec<Input<W>> = Vec::new();
-    let last = Input::Outcome(outcome.clone());
-    for round in 0..=limits::STRICT_ROUNDS {
-        let mut run = advance(
-            &intent.after,
-            &signals,
-            Judge::Nothing,
-            Some(&last),
-            &around,
-        );
-        if run.effects.perform.is_some() {
-            // One activity a turn: what is wanted next begins in a turn of its own.
-            let mut inputs = signals.clone();
-            inputs.push(last.clone());
-            run = advance_held(&intent.after, &inputs, Judge::Nothing, now, &around)?;
+    // A verdict is strict however often signals come: the inbox is bounded, and so are the rounds.
+    for _ in 0..=limits::INBOX_MAX {
+        let judged = |store_in_doubt: bool| -> Result<Judged<W>, Unanswered> {
+            let facts = env.activities.facts();
+            let around = Surroundings {
+                id: &holding.id,
+                now,
+                random,
+                facts: facts.as_ref(),
+                store_in_doubt,
+            };
+            judge(intent, &signals, outcome, precious, now, &around)
+        };
+        let in_doubt = env.caution.advised();
+        let mut judgement = judged(in_doubt)?;
+        if judgement.run.effects.verdict {
+            // Whoever condemns knows which run of the store it was that held nothing against it.
+            env.caution.look_within(&patience).await?;
+            if env.caution.advised() != in_doubt {
+                judgement = judged(!in_doubt)?;
+            }
         }
-        let consumed = signals.len();
-        let mut commit = writing::commit(
-            env,
-            holding,
-            &intent.after,
-            &run,
-            consumed,
-            false,
-            End::Final,
-        )?;
-        commit.strict = run.effects.verdict && round < limits::STRICT_ROUNDS;
-        commit.durable |= precious;
-        let patience = if precious {
+        let Judged { run, heard } = judgement;
+        let (after, consumed) = (&intent.after, signals.len());
+        let mut commit = writing::commit(env, holding, after, &run, consumed, false, End::Final)?;
+        commit.strict = run.effects.verdict;
+        commit.durable |= precious && heard;
+        let patience = if precious && heard {
             Patience::Endless
         } else {
-            // Beyond the end of trust: the fence judges, and a definite answer that is lost would
-            // be taken for an unknown one by the next holder.
-            Patience::Within(Trust::start(env.limits.lease * 2, &env.platform))
+            Patience::Within(patience.clone())
         };
         match writing::send(env, &commit, intent.v, patience).await? {
             Committed::Signals { rest } => {
@@ -129,12 +112,55 @@ async fn write<W: Workflow>(
             }
             Committed::Written { v, .. } => {
                 note_turn(env, holding, &run, &commit.log);
-                return Ok(v);
+                return Ok(Written { v, heard });
             }
             Committed::Fenced { .. } | Committed::Unknown => return Err(Trouble::Fenced),
         }
     }
     Err(Trouble::Fenced)
+}
+
+/// What the machine made of the outcome, and whether it was told it at all.
+struct Judged<W: Workflow> {
+    run: Advanced<W>,
+    heard: bool,
+}
+
+/// Feeds the signals that came since the intent, then the outcome, if it is still the answer to what
+/// the state asks for.
+fn judge<W: Workflow>(
+    intent: &Intent<W>,
+    signals: &[Input<W>],
+    outcome: &W::Outcome,
+    precious: bool,
+    now: Millis,
+    around: &Surroundings<'_, W>,
+) -> Result<Judged<W>, Unanswered> {
+    let after = &intent.after;
+    if !signals.is_empty() {
+        let run = advance(after, signals, Judge::Nothing, None, around);
+        if run.effects.perform.is_some() {
+            // A signal has led to a state that asks for an activity of its own. The outcome of the one
+            // before says nothing of that, and a verdict on it would condemn the innocent.
+            let run = advance_held(after, signals, Judge::Nothing, now, around)?;
+            return Ok(Judged { run, heard: false });
+        }
+    }
+    let last = Input::Outcome(outcome.clone());
+    let run = advance(after, signals, Judge::Nothing, Some(&last), around);
+    if precious && run.last == Some(Step::Ignored) {
+        // Nobody listened; what must not be lost comes back as a signal.
+        let run = advance(after, signals, Judge::Nothing, None, around);
+        return Ok(Judged { run, heard: false });
+    }
+    if run.effects.perform.is_some() {
+        // One activity a turn: what is wanted next begins in a turn of its own.
+        let mut inputs = signals.to_vec();
+        inputs.push(last);
+        let run = advance_held(after, &inputs, Judge::Nothing, now, around)?;
+        return Ok(Judged { run, heard: true });
+    }
+    Ok(Judged { run, heard: true })
 }
 
 /// It could not be committed, most often because somebody else has the workflow: what was learnt
@@ -145,31 +171,14 @@ async fn redeliver<W: Workflow>(
     outcome: &W::Outcome,
     signal: &W::Signal,
 ) -> Result<(), Trouble> {
-    let signal = Signal {
-        id: holding.id.clone(),
-        payload: load::signal_payload::<W>(signal)?,
-        preemptive: false,
-        ends_claim: None,
-        create: None,
-        durable: true,
-    };
-    let mut pause = limits::COMMIT_RETRY_FIRST;
-    loop {
-        match env.store.signal(&signal).await {
-            Ok(Signalled::Queued {
-                confirmed: true, ..
-            }) => {
-                Counters::add(&env.counters.redelivered, 1);
-                env.activities.settled(&holding.id, outcome).await;
-                return Ok(());
-            }
-            // It stays wherever the activity has kept it, for a replay.
-            Ok(Signalled::Unknown) => return Ok(()),
-            // Queued but not confirmed: a second copy does no harm, a lost one does.
-            Ok(Signalled::Full | Signalled::Queued { .. }) | Err(StoreError::Away { .. }) => {}
-            Err(error) => return Err(error.into()),
+    let signal = deliver::signal::<W>(&holding.id, signal)?;
+    match deliver::until_confirmed(&*env.store, &env.counters, &signal).await? {
+        Signalled::Queued { .. } => {
+            Counters::add(&env.counters.redelivered, 1);
+            env.activities.settled(&holding.id, outcome).await;
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::COMMIT_RETRY_MAX);
+        // It stays wherever the activity has kept it, for a replay.
+        Signalled::Unknown | Signalled::Full => {}
     }
+    Ok(())
 }

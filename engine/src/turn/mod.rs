@@ -23,12 +23,20 @@
 //! The intent, a verdict and the end of a workflow write nothing where a signal has come since the claim;
 //! the store answers with it instead, and the turn starts again from the same base with one input more.
 //! Nothing of the first reckoning is left: no event, no log, no sealed blob. After three rounds the turn
-//! goes on without its activity, so that a flood of signals delays and never starves.
+//! goes on without its activity, so that a flood of signals delays and never starves. A verdict is never
+//! written over a signal that was not heard: it takes as many rounds as there are signals, and an inbox is
+//! bounded.
+//!
+//! # An outcome meets its own intent
+//! Signals that came while the activity ran are heard before its outcome, and may have led elsewhere. If
+//! the state they led to asks for an activity of its own, it is not told the outcome of the one before:
+//! a rejection of the old would condemn the new.
 //!
 //! # What is learnt is not thrown away
 //! An outcome that the activity calls precious ([`Activities::redeliver`]) is committed until the store
-//! answers and its replicas confirm. If the answer is `fenced`, or the machine or the store cannot take
-//! it, it goes into the inbox as a signal, for whoever has the workflow now.
+//! answers and its replicas confirm. If the answer is `fenced`, or the machine has no answer to it, or the
+//! machine or the store cannot take it, it goes into the inbox as a signal, for whoever has the workflow
+//! now.
 //!
 //! # What can go wrong, and who finds out
 //!
@@ -59,6 +67,7 @@ use tokio_util::sync::CancellationToken;
 use self::begin::Begun;
 use crate::activities::Activities;
 use crate::advance::{Advanced, Unanswered};
+use crate::caution::Caution;
 use crate::counters::Counters;
 use crate::id::WorkflowId;
 use crate::limits::{self, Limits};
@@ -126,6 +135,7 @@ pub(crate) struct Env<W: Workflow> {
     pub(crate) platform: Platform,
     /// This process ends: no activity begins, and those that run are broken off.
     pub(crate) ending: CancellationToken,
+    pub(crate) caution: Arc<Caution>,
 }
 
 /// What is said of a panic: its own words may be anybody's, and stand in the error output.
@@ -155,8 +165,10 @@ pub(crate) async fn run<W: Workflow>(env: &Env<W>, holding: Holding) -> TurnEnd 
 async fn spine<W: Workflow>(env: &Env<W>, holding: &Holding) -> Result<TurnEnd, Trouble> {
     match begin::begin(env, holding).await? {
         Begun::Ended(end) => Ok(end),
-        Begun::Intended(intent) => {
+        Begun::Intended(mut intent) => {
             let outcome = act::perform(env, holding, &intent).await;
+            // Whoever waits for its place need not wait for the commit.
+            drop(intent.pass.take());
             conclude::conclude(env, holding, &intent, &outcome).await
         }
     }

@@ -24,8 +24,8 @@
 //!
 //! # How you could get this wrong
 //! By running workers of one key space that do not know all of its kinds: each reply tells of sixteen
-//! entries a partition, and sixteen that nobody runs hide what is behind them. Give such kinds a prefix of
-//! their own.
+//! entries a partition, and where none of these is for it a worker finds the others only when it looks at
+//! all partitions, sixteen at a time. Give such kinds a prefix of their own.
 
 mod place;
 mod poller;

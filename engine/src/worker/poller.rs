@@ -12,8 +12,12 @@ use crate::agenda::{Agenda, Next};
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::id::WorkflowId;
+use crate::limits::HEADS;
 use crate::news::Told;
 use crate::store::{StoreError, Wakes};
+
+/// How far a worker looks behind entries that are not for it.
+const BEHIND_MAX: usize = 4096;
 
 pub(super) struct Poller {
     engine: Engine,
@@ -86,7 +90,7 @@ impl Poller {
         {
             tracing::debug!(%error, "still no wake-up messages");
         }
-        self.engine.look_who_answers().await;
+        self.engine.look_who_answers();
         self.stale.extend(0..self.engine.store().partitions());
         // Spread, so that workers started together do not look together for ever.
         let cap = self.engine.limits().poll_cap;
@@ -103,6 +107,9 @@ impl Poller {
                 self.away = 0;
                 for (partition, heads) in peek.partitions {
                     self.agenda.told(partition, heads, peek.now);
+                    if let Err(error) = self.look_behind(partition).await {
+                        tracing::debug!(%error, partition, "what lies behind was not told");
+                    }
                 }
             }
             Err(error) => {
@@ -115,6 +122,33 @@ impl Poller {
                 self.look_again = Instant::now() + pause;
             }
         }
+    }
+
+    /// Where all that was told of a partition is due and none of it is for us, looks at what lies behind
+    /// it: the entries of kinds that others run, or that nobody does, and those that are left alone for
+    /// now, must not hide the rest.
+    async fn look_behind(&mut self, partition: u16) -> Result<(), StoreError> {
+        let engine = &self.engine;
+        let busy = &self.busy;
+        let for_us = |member: &str| {
+            !busy.contains(member)
+                && WorkflowId::from_member(member).is_ok_and(|id| engine.runs(id.kind()))
+        };
+        let mut found = Vec::new();
+        let mut from = HEADS;
+        if self.agenda.is_hidden(partition, for_us) {
+            while found.is_empty() && from < BEHIND_MAX {
+                let members = engine.store().due_members(partition, from, HEADS).await?;
+                let whole = members.len() == HEADS;
+                found.extend(members.into_iter().filter(|member| for_us(member)));
+                if !whole {
+                    break;
+                }
+                from += HEADS;
+            }
+        }
+        self.agenda.found_behind(partition, found);
+        Ok(())
     }
 
     /// Takes one due workflow, in a task of its own, once there is a place for it.

@@ -1,7 +1,9 @@
 //! Signals: creating, waiting in line, and those that do not wait.
 
 use evergreen_engine::limits::INBOX_MAX;
-use evergreen_engine::store::{Claimed, Commit, Committed, Reconciled, Signal, Signalled};
+use evergreen_engine::store::{
+    Claimed, Commit, Committed, Reconciled, Requeued, Signal, Signalled,
+};
 
 use super::steps::{LEASE, SECOND, commit, creating, id, signal};
 use super::support::{BEGIN, World};
@@ -95,5 +97,48 @@ both_stores! {
         assert_eq!((reading.record.parked, reading.score), (None, Some(BEGIN)));
         assert_eq!(w.reconciled(&id).await, Reconciled::Right);
         assert!(matches!(w.claim(&id, "c3").await, Claimed::Claimed { .. }));
+    }
+
+    async fn what_is_parked_is_given_back_on_request_and_counted_anew(w) {
+        let nobody = id("nobody");
+        assert_eq!(w.store.requeue(&nobody).await.unwrap(), Requeued::Unknown);
+        let id = w.created("a").await;
+        let unparked = w.read(&id).await;
+        assert_eq!(w.store.requeue(&id).await.unwrap(), Requeued::NotParked);
+        assert_eq!(w.read(&id).await, unparked, "nothing was written");
+
+        // Holders that vanish: eight claims, then it is parked.
+        let mut claims = 0;
+        while w.read(&id).await.record.parked.is_none() {
+            claims += 1;
+            w.drive(&id, &format!("c{claims}")).await;
+            w.clock.advance(std::time::Duration::from_secs(600));
+        }
+        assert_eq!((w.score(&id).await, w.read(&id).await.record.attempt), (None, 8));
+        let mut wakes = w.store.wakes().await.unwrap();
+        assert_eq!(w.store.requeue(&id).await.unwrap(), Requeued::Requeued);
+        let given_back = w.read(&id).await;
+        assert_eq!((given_back.record.parked, given_back.record.attempt), (None, 0));
+        assert_eq!(given_back.score, Some(given_back.now), "a signal waits, so it is due now");
+        assert_eq!(wakes.recv().await, Some((0, given_back.now)));
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right, "and not listed as parked");
+        assert_eq!(w.store.requeue(&id).await.unwrap(), Requeued::NotParked);
+        let Claimed::Claimed { record, inbox, .. } = w.claim(&id, "again").await else { panic!() };
+        assert_eq!((record.attempt, inbox.len()), (1, 1));
+    }
+
+    async fn what_is_given_back_keeps_its_timer(w) {
+        let id = w.created("a").await;
+        let record = w.hold(&id, "c1").await;
+        let park = Commit {
+            consumed: 1,
+            park: Some("broken data".to_owned()),
+            wake_at: Some(BEGIN + 60_000),
+            ..commit(&id, &record, "k1")
+        };
+        w.commit(&park).await;
+        assert_eq!(w.store.requeue(&id).await.unwrap(), Requeued::Requeued);
+        assert_eq!(w.score(&id).await, Some(BEGIN + 60_000));
+        assert_eq!(w.reconciled(&id).await, Reconciled::Right);
     }
 }

@@ -32,7 +32,7 @@ const CASES: u32 = 400;
 const CASES_ELSEWHERE: u32 = 40;
 const STEPS: usize = 60;
 /// Every answer there is. A test that never hears one of them does not test it.
-const ANSWERS: [&str; 19] = [
+const ANSWERS: [&str; 21] = [
     "Claimed",
     "Held",
     "NotDue",
@@ -48,6 +48,8 @@ const ANSWERS: [&str; 19] = [
     "Full",
     "Renewed",
     "GivenBack",
+    "Requeued",
+    "NotParked",
     "Right",
     "Missing",
     "Stray",

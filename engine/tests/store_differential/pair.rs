@@ -122,6 +122,12 @@ impl Pair {
             Step::Reconcile { id } => {
                 self.reconcile(*id).await?;
             }
+            Step::Requeue { id } => {
+                let id = &self.ids[*id];
+                let a = self.model.requeue(id).await.unwrap();
+                prop_assert_eq!(a, self.redis.requeue(id).await.unwrap());
+                self.note(&a);
+            }
             Step::Vanish { id, times } => {
                 for _ in 0..*times {
                     self.claim(*id, true, 1000, false).await?;

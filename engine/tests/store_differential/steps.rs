@@ -53,6 +53,9 @@ pub(crate) enum Step {
     Reconcile {
         id: usize,
     },
+    Requeue {
+        id: usize,
+    },
     /// Holders vanish, one after another.
     Vanish {
         id: usize,
@@ -120,6 +123,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         12 => (id(), back(), extend()).prop_map(|(id, back, what)| Step::Extend { id, back, what }),
         3 => (id(), any::<bool>()).prop_map(|(id, sealed)| Step::Read { id, sealed }),
         3 => id().prop_map(|id| Step::Reconcile { id }),
+        4 => id().prop_map(|id| Step::Requeue { id }),
         3 => (id(), 1_usize..18).prop_map(|(id, times)| Step::Vanish { id, times }),
         4 => (id(), set, proptest::option::of(-20_000_i64..20_000))
             .prop_map(|(id, set, score)| Step::BreakIndex { id, set, score }),

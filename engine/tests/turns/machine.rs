@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use evergreen_engine::record::SealedBlobs;
+use evergreen_engine::trust::Trust;
 use evergreen_engine::{
-    Activities, Admission, Call, Context, Input, Millis, SealError, Step, Workflow, WorkflowId,
-    dispatch,
+    Activities, Admission, Call, Context, Input, Millis, Pass, SealError, Step, Workflow,
+    WorkflowId, dispatch,
 };
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use statig::prelude::*;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// A day's work: it begins by a signal or the timer, and may be condemned.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -172,9 +174,12 @@ impl Chore {
 
     fn condemn(context: &mut Context<'_, Chore>) -> Outcome<Phase> {
         context.effects.verdict();
-        context
-            .effects
-            .publish("CONDEMNED", serde_json::Value::Null);
+        let name = if context.store_in_doubt {
+            "CONDEMNED IN DOUBT"
+        } else {
+            "CONDEMNED"
+        };
+        context.effects.publish(name, serde_json::Value::Null);
         Transition(Phase::Condemned {})
     }
 }
@@ -239,6 +244,11 @@ pub(crate) struct Script {
     performed: Mutex<Vec<u32>>,
     settled: Mutex<Vec<Ended>>,
     held: Mutex<Option<Millis>>,
+    trusts: Mutex<Vec<Trust>>,
+    /// Places that activities wait for, where there are any.
+    pub(crate) places: Option<Arc<Semaphore>>,
+    /// How long an activity may take, where that is longer than a lease allows.
+    pub(crate) takes: Option<Duration>,
     /// Whether what was done must not be lost.
     pub(crate) precious: bool,
     /// Told whenever an activity begins.
@@ -276,6 +286,11 @@ impl Script {
         self.performed.lock().unwrap().clone()
     }
 
+    /// Whether the activity that was begun last may still be trusted.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusts.lock().unwrap().last().unwrap().holds()
+    }
+
     pub(crate) fn settled(&self) -> Vec<Ended> {
         self.settled.lock().unwrap().clone()
     }
@@ -292,15 +307,23 @@ impl Activities<Chore> for Script {
     }
 
     async fn admit(&self, _: &WorkflowId, _: &Work, _: Millis) -> Admission {
-        match *self.held.lock().unwrap() {
-            Some(until) => Admission::Held { until },
+        if let Some(until) = *self.held.lock().unwrap() {
+            return Admission::Held { until };
+        }
+        match self.places.clone() {
+            Some(places) => Admission::Enter(Pass::new(places.acquire_owned().await.unwrap())),
             None => Admission::Go,
         }
+    }
+
+    fn takes(&self, _: &Work) -> Option<Duration> {
+        self.takes
     }
 
     async fn perform(&self, call: Call<'_, Chore>) -> Ended {
         let n = call.activity.0;
         self.performed.lock().unwrap().push(n);
+        self.trusts.lock().unwrap().push(call.trust);
         let deed = self.deeds.lock().unwrap().pop_front();
         self.begun.notify_one();
         match deed {

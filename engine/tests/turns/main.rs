@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod callers;
+mod doubt;
 mod faults;
+mod index;
+mod long;
 mod machine;
 mod order;
+mod places;
 mod poison;
 mod sandbox;
 mod strict;

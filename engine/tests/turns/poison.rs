@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evergreen_engine::engine::Driven;
 use evergreen_engine::limits::{NEWER_WAIT, PARK_AFTER};
+use evergreen_engine::store::Requeued;
 use evergreen_engine::turn::TurnEnd;
 
 use crate::machine::{Ended, Phase, Signal};
@@ -60,6 +61,28 @@ async fn a_machine_that_panics_is_tried_again_later_and_then_parked() {
     let record = world.inspect(&id).record.unwrap();
     assert_eq!(record.v, 1, "only the parking was written");
     assert!(world.now().await >= BEGIN + 5_000 * u64::from(PARK_AFTER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_parked_is_given_back_with_a_clean_slate() {
+    let (world, id) = (World::new(), id("a"));
+    assert_eq!(world.engine.requeue(&id).await.unwrap(), Requeued::Unknown);
+    world.store_raw(&id, 2, UNREADABLE, NOTE).await;
+    assert_eq!(
+        world.engine.requeue(&id).await.unwrap(),
+        Requeued::NotParked
+    );
+    drive_until_parked(&world).await;
+    assert_eq!(world.engine.requeue(&id).await.unwrap(), Requeued::Requeued);
+    assert_eq!(world.inspect(&id).due, Some(world.now().await));
+    // Whoever looked at it did not put it right: it has all its tries again.
+    let again = world.drive(&id).await;
+    assert!(
+        matches!(again, Driven::Turned(TurnEnd::GivenBack { .. })),
+        "{again:?}"
+    );
+    let record = world.inspect(&id).record.unwrap();
+    assert_eq!((record.attempt, record.parked), (1, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,12 +8,19 @@ use evergreen_engine::testing::Op;
 
 /// Just before the next commit, this signal comes.
 fn signal_before_next_commit(world: &World, signal: Signal) {
+    signals_before_next_commit(world, vec![signal]);
+}
+
+/// Just before the next commit, these signals come.
+fn signals_before_next_commit(world: &World, signals: Vec<Signal>) {
     let engine = world.engine.clone();
     world.store.before_next(Op::Commit, async move {
-        engine
-            .signal::<crate::machine::Chore>(&id("a"), &signal, Default::default())
-            .await
-            .unwrap();
+        for signal in signals {
+            engine
+                .signal::<crate::machine::Chore>(&id("a"), &signal, Default::default())
+                .await
+                .unwrap();
+        }
     });
 }
 
@@ -105,4 +112,66 @@ async fn a_signal_that_came_meanwhile_is_heard_before_the_workflow_ends() {
         "the last state does not want to end"
     );
     assert!(world.inspect(&id).record.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_is_never_written_over_a_signal_that_was_not_heard() {
+    let (world, id) = (World::new(), id("a"));
+    world.script.next_ends(Ended::Failed);
+    world.send(&id, Signal::Begin(1)).await;
+    world.store.next_goes_well(Op::Commit);
+    let notes: Vec<_> = (0..20).map(|n| format!("again {n}")).collect();
+    for note in &notes {
+        signal_before_next_commit(&world, Signal::Note(note.clone()));
+    }
+    signal_before_next_commit(&world, Signal::Calm);
+    world.drive(&id).await;
+    let heard = world.heard(&id).await;
+    assert_eq!(heard[1..21], notes);
+    assert_eq!(heard[21..], ["Calm", "Failed"]);
+    assert_eq!(world.machine(&id).await.1, Phase::Idle {});
+    assert_eq!(world.events().await, [] as [&str; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_without_an_activity_waits_for_the_last_signal_too() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Condemn).await;
+    for n in 0..20 {
+        signal_before_next_commit(&world, Signal::Note(format!("again {n}")));
+    }
+    signal_before_next_commit(&world, Signal::Calm);
+    world.drive(&id).await;
+    assert_eq!(world.machine(&id).await.1, Phase::Idle {});
+    assert_eq!(world.inspect(&id).inbox, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_meets_only_the_intent_that_it_belongs_to() {
+    let (world, id) = (World::new(), id("a"));
+    world.script.next_ends(Ended::Failed);
+    world.send(&id, Signal::Begin(1)).await;
+    world.store.next_goes_well(Op::Commit);
+    // What was begun is called off, and something else is begun in its place.
+    signals_before_next_commit(&world, vec![Signal::Calm, Signal::Begin(2)]);
+    world.drive(&id).await;
+    let heard = ["Begin(1)", "Calm", "Begin(2)", "Held"];
+    assert_eq!(world.heard(&id).await, heard);
+    assert_eq!(world.machine(&id).await.1, Phase::Idle {});
+    assert_eq!(world.events().await, [] as [&str; 0]);
+    world.drive(&id).await;
+    assert_eq!(world.script.performed(), [1, 0], "in a turn of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_precious_outcome_that_nobody_answers_comes_back_as_a_signal() {
+    let (world, id) = (World::precious(), id("a"));
+    world.send(&id, Signal::Stubborn).await;
+    world.drive(&id).await;
+    assert_eq!(world.script.settled(), [Ended::Done(99)]);
+    let redelivered = &world.engine.counters().redelivered;
+    assert_eq!(crate::world::count(redelivered), 1);
+    let left = world.inspect(&id);
+    assert_eq!(left.inbox.len(), 1, "it waits for a state that answers");
+    assert_eq!(left.record.unwrap().activity, None);
 }

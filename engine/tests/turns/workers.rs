@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergreen_engine::store::Store;
-use evergreen_engine::store::memory::Set;
 use evergreen_engine::worker::{self, Stopped, WorkerOptions};
 use evergreen_engine::{Limits, WorkflowId, heartbeat};
 use tokio::sync::{Semaphore, oneshot};
@@ -15,13 +14,13 @@ use crate::world::{BEGIN, World, count, id};
 use evergreen_engine::testing::{Fault, Op};
 
 /// A worker in a task, and the way to stop it.
-struct Running {
+pub(crate) struct Running {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Stopped>,
 }
 
 impl Running {
-    fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         let (stop, stopped) = oneshot::channel();
         let options = WorkerOptions {
             host: "here".to_owned(),
@@ -36,7 +35,7 @@ impl Running {
         }
     }
 
-    async fn stop(self) -> Stopped {
+    pub(crate) async fn stop(self) -> Stopped {
         self.stop.send(()).unwrap();
         self.task.await.unwrap()
     }
@@ -50,7 +49,7 @@ async fn settle() {
 }
 
 /// Two workflows in different partitions, of two.
-fn in_two_partitions() -> (WorkflowId, WorkflowId) {
+pub(crate) fn in_two_partitions() -> (WorkflowId, WorkflowId) {
     let of = |p| {
         let mut names = (0..).map(|n| id(&format!("w{n}")));
         names.find(|id| id.partition(2) == p).unwrap()
@@ -343,24 +342,15 @@ async fn after_a_failover_nothing_is_taken_over_for_one_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_and_a_stray_entry_are_put_right_and_counted() {
+async fn a_store_that_does_not_say_who_it_is_delays_no_claim() {
     let world = World::new();
-    let (lost, stray) = in_two_partitions();
-    world.send(&lost, Signal::Wake(BEGIN + 7_200_000)).await;
-    world.drive(&lost).await;
-    world
-        .send(&stray, Signal::Note("and no timer".into()))
-        .await;
-    world.drive(&stray).await;
-    world.memory.break_index(&lost, Set::Due, None);
-    world
-        .memory
-        .break_index(&stray, Set::Due, Some(BEGIN + 9_000_000));
+    world.store.before_next(Op::RunId, std::future::pending());
     let running = Running::start(&world);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(world.inspect(&lost).due, Some(BEGIN + 7_200_000));
-    assert_eq!(world.inspect(&stray).due, None);
-    assert_eq!(count(&world.engine.counters().repairs), 2);
+    tokio::time::sleep(Duration::from_millis(10_050)).await;
+    let before = world.now().await;
+    world.send(&id("a"), Signal::Begin(1)).await;
+    world.script.begun.notified().await;
+    assert_eq!(world.now().await, before);
     running.stop().await;
 }
 

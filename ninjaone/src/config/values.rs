@@ -41,6 +41,7 @@ pub(super) fn all(sources: &Sources, role: Role) -> Result<Config, Problems> {
         retention: span(&mut reader, keys::RETENTION, SECOND, DAY * 3650, "30d")
             .unwrap_or(Settings::default().retention),
         client_id: client.as_ref().map(|app| app.client_id.clone()),
+        ..Settings::default()
     };
     let listen = reader
         .read(

@@ -45,10 +45,17 @@ pub struct Entry {
     /// When its access token expires, in milliseconds since 1970, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
+    /// Whether the access token may be handed out as a bearer token.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub bearer: bool,
     /// The store's stamp as last seen then; 0 if none was.
     pub stamp: u64,
     /// The pair, sealed for [`Entry::place`].
     pub sealed: Sealed,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Entry {

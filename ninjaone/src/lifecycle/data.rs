@@ -116,9 +116,15 @@ pub struct Failures {
     /// Since when the TLS handshake has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_since: Option<Millis>,
-    /// The refresh token that the provider has rejected: not sent again.
+    /// The refresh token that the provider has rejected: not sent again, unless a person resets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead: Option<Fingerprint>,
+    /// Why it was condemned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Reason>,
+    /// A person has reset: it may be sent once all the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reprieved: bool,
     /// What may be shown of the last answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Detail>,
@@ -146,6 +152,10 @@ pub struct Quarantined {
     pub expires_at: Option<Millis>,
     /// When the request that brought it was sent.
     pub obtained_at: Millis,
+    /// It was the stored one until a refresh token took its place that was saved from an answer that
+    /// was cut. If that is good, this one is spent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spare: bool,
 }
 
 impl Quarantined {

@@ -41,12 +41,26 @@ impl Credential {
             _ => reason,
         };
         self.failures.dead = self.grant.as_ref().and_then(|grant| grant.refresh_token);
+        self.failures.verdict = Some(reason);
         context.effects.verdict();
         context.effects.no_timer();
         context.effects.note("reason", reason.as_str());
         events::refresh_failed(self, false, "reconnect", context);
         events::reconnect_required(self, reason, context);
         Phase::ReconnectRequired { reason }
+    }
+
+    /// Whether somebody of whom the store no longer knows may have spent the token: it has just become
+    /// another run and may have lost an intent, or it was restored from a backup that is older than
+    /// this grant's last success.
+    pub(super) fn may_have_been_spent(&self, context: &Context<'_, Credential>) -> bool {
+        let stored_at = self.grant.as_ref().map(|grant| grant.refresh_token_at);
+        let known_at = stored_at.max(self.last_refresh_at);
+        context.store_in_doubt
+            || context
+                .facts
+                .restored_at
+                .is_some_and(|at| known_at < Some(at))
     }
 
     /// Reconnecting would not help: something else must be put right. Told once until a success,
@@ -66,6 +80,26 @@ impl Credential {
         Phase::Active { attention }
     }
 
+    /// Whether the stored refresh token was condemned, and nothing permits another request with it: a
+    /// reset permits one, and an unknown outcome its one retry.
+    pub(super) fn is_condemned(&self) -> bool {
+        let stored = self.grant.as_ref().and_then(|grant| grant.refresh_token);
+        let permitted = self.failures.reprieved || self.failures.retry_owed;
+        stored.is_some() && self.failures.dead == stored && !permitted
+    }
+
+    /// Back to the verdict that was told before.
+    pub(super) fn condemned_as_before(&self, context: &mut Context<'_, Credential>) -> Phase {
+        let reason = match (self.failures.verdict, self.failures.unknown_since) {
+            (Some(reason), _) => reason,
+            (None, Some(_)) => Reason::RotationLost,
+            (None, None) => Reason::Revoked,
+        };
+        context.effects.no_timer();
+        context.effects.note("reason", reason.as_str());
+        Phase::ReconnectRequired { reason }
+    }
+
     /// The host wants to be left alone. Not a strike against this grant.
     pub(super) fn throttled(
         &mut self,
@@ -74,6 +108,8 @@ impl Credential {
         context: &mut Context<'_, Credential>,
     ) -> Phase {
         self.failures.last = Some(detail.clone());
+        // Nobody has judged the token, so a person's permission stands.
+        self.failures.reprieved = self.failures.dead.is_some();
         // Jitter is added, never subtracted.
         let at = until.max(context.now) + timing::spread(2_000, context.random);
         let mut phase = self.try_again(Purpose::Retry, at, Source::Failure, context);
@@ -164,6 +200,7 @@ impl Credential {
     pub(super) fn attempted(&mut self, started_at: Millis) {
         self.last_attempt_at = Some(started_at);
         self.failures.retry_owed = false;
+        self.failures.reprieved = false;
     }
 
     /// A failed attempt.
@@ -175,6 +212,9 @@ impl Credential {
     /// Growing, spread, capped, for ever. Told at the second failure in a row, or once the access
     /// token has expired.
     fn retry_later(&mut self, context: &mut Context<'_, Credential>) -> Phase {
+        if self.is_condemned() {
+            return self.condemned_as_before(context);
+        }
         let worth_telling =
             self.failures.consecutive >= 2 || self.access_token_expired(context.now);
         if worth_telling && !self.failures.published {

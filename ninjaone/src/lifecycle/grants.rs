@@ -129,13 +129,20 @@ impl Credential {
         source: Source,
         context: &mut Context<'_, Credential>,
     ) -> Option<Phase> {
-        let grant = self.grant.as_mut()?;
+        let grant = self.grant.as_ref()?;
         if grant.id != issued.grant || grant.generation != issued.base_generation {
             return None;
         }
+        if issued.salvaged {
+            self.set_aside(issued.refresh_token, context);
+        } else {
+            self.spend_spares(context);
+        }
+        let grant = self.grant.as_mut()?;
         let old_expires_at = grant.expires_at;
         let rotated = issued.refresh_token != grant.refresh_token;
-        let spent = grant.refresh_token.filter(|_| rotated);
+        let replaced = rotated && !issued.salvaged;
+        let spent = grant.refresh_token.filter(|_| replaced);
         grant.generation += 1;
         if rotated {
             grant.refresh_token_at = issued.obtained_at;
@@ -161,6 +168,7 @@ impl Credential {
         context.effects.seal(PAIR, sealed);
         context.effects.note("generation", grant.generation);
         self.remember_spent(spent, issued.refresh_token);
+        self.look_through_quarantine(context);
         if issued.salvaged {
             // Stored, and nothing more: only the next request can tell whether it is good.
             self.failed(&issued.detail);

@@ -22,11 +22,14 @@ pub enum Signal {
         /// Why, as a word.
         reason: String,
     },
-    /// Refresh now, unless the generation that the asker saw has been left behind.
+    /// Refresh now, unless the grant or the generation that the asker saw has been left behind.
     RefreshNow {
         /// Who asks.
         source: Source,
-        /// What the asker saw.
+        /// Of which grant; absent where the asker saw none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<GrantId>,
+        /// What the asker saw of it.
         generation: u64,
     },
     /// A rotated pair that could not be committed.
@@ -88,7 +91,8 @@ pub struct Rescued {
     pub refresh_token: Option<Fingerprint>,
     /// When the request that brought it was sent.
     pub obtained_at: Millis,
-    /// When the access token expires; absent where no new access token came with the pair.
+    /// When the access token expires; absent where no new access token came with the pair. A refresh
+    /// token that was saved from an answer that was cut comes like this, so it is not taken for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Millis>,
     /// Whether the access token may be handed out.
@@ -243,6 +247,15 @@ pub enum Secret {
         base_generation: u64,
         /// The pair as it came.
         pair: Sealed,
+    },
+    /// The stored pair, to be kept apart because another takes its place that may be worth nothing.
+    SetAside {
+        /// The grant.
+        grant: GrantId,
+        /// The generation that it is stored as.
+        generation: u64,
+        /// The generation that was spent to get it.
+        base_generation: u64,
     },
     /// A pair that was kept apart, for its generation.
     Released {

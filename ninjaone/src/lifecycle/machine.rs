@@ -54,7 +54,10 @@ impl Credential {
             Input::Signal(Signal::ConfigurationChanged) => {
                 self.look_again(*attention, Source::Configuration, context)
             }
-            Input::Signal(Signal::Reset) => self.look_again(*attention, Source::Operator, context),
+            Input::Signal(Signal::Reset) => {
+                self.failures.reprieved = self.failures.dead.is_some();
+                self.look_again(*attention, Source::Operator, context)
+            }
             Input::Signal(Signal::RefreshNow { source, .. }) if *source != Source::Lazy => {
                 self.look_again(*attention, *source, context)
             }
@@ -99,12 +102,12 @@ impl Credential {
             }
             Input::Signal(Signal::RefreshNow {
                 source: who,
+                grant: seen,
                 generation,
             }) => {
-                let moved_on = self
-                    .grant
-                    .as_ref()
-                    .is_some_and(|g| g.generation > *generation);
+                let moved_on = self.grant.as_ref().is_some_and(|grant| {
+                    seen.is_some_and(|seen| seen != grant.id) || grant.generation > *generation
+                });
                 // A lazy caller never shortens a back-off; an operator does. Nobody shortens a pause.
                 let patient = *who == Source::Lazy && *purpose == Purpose::Retry;
                 if moved_on {
@@ -140,6 +143,7 @@ impl Credential {
             }
             Input::Signal(Signal::ConfigurationChanged) => Handled,
             Input::Signal(Signal::Reset) => {
+                self.failures.reprieved = self.failures.dead.is_some();
                 let at = paused.unwrap_or(context.now);
                 context.effects.wake_at(at);
                 Transition(Phase::Scheduled {
@@ -180,7 +184,12 @@ impl Credential {
                         Some(phase) => phase,
                         None => self.schedule_planned(*source, context),
                     },
-                    Ended::Rejected { reason, detail } => self.rejected(*reason, detail, context),
+                    Ended::Rejected { reason, detail } => {
+                        if !harmless && self.may_have_been_spent(context) {
+                            self.failures.unknown_since.get_or_insert(*started_at);
+                        }
+                        self.rejected(*reason, detail, context)
+                    }
                     Ended::Misconfigured { attention, detail } => {
                         self.failed(detail);
                         self.misconfigured(*attention, context)
@@ -236,7 +245,7 @@ impl Credential {
         match input {
             Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
             Input::Signal(Signal::Reset) if self.grant.is_some() => {
-                self.failures.dead = None;
+                self.failures.reprieved = true;
                 Transition(self.schedule(Purpose::Probe, context.now, Source::Operator, context))
             }
             // Nothing is sent after a verdict, whoever asks.

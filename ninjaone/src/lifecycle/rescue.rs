@@ -5,6 +5,7 @@ use evergreen_engine::{Context, Millis};
 use super::data::{Credential, Phase, Purpose, Quarantined, Source};
 use super::grants::PAIR;
 use super::inputs::{Rescued, Secret};
+use crate::vault::Fingerprint;
 
 /// Pairs kept apart at most.
 const QUARANTINE_MAX: usize = 4;
@@ -55,19 +56,70 @@ impl Credential {
             base_generation: rescued.base_generation,
             expires_at: rescued.expires_at,
             obtained_at: rescued.obtained_at,
+            spare: false,
         };
         let sealed = Secret::Quarantine {
             grant: rescued.grant,
             base_generation: rescued.base_generation,
             pair: rescued.pair.clone(),
         };
+        self.keep_apart(kept, sealed, context);
+        dropped("kept apart", context)
+    }
+
+    fn keep_apart(
+        &mut self,
+        kept: Quarantined,
+        sealed: Secret,
+        context: &mut Context<'_, Credential>,
+    ) {
         context.effects.seal(kept.slot(), sealed);
         self.quarantined.push(kept);
         if self.quarantined.len() > QUARANTINE_MAX {
             let oldest = self.quarantined.remove(0);
             context.effects.erase(oldest.slot());
         }
-        dropped("kept apart", context)
+    }
+
+    /// Keeps the stored pair apart before a refresh token takes its place of which only the next request
+    /// can tell whether it is whole and right. Only if that is rejected this one is tried (PROTOCOL 12).
+    pub(super) fn set_aside(
+        &mut self,
+        successor: Option<Fingerprint>,
+        context: &mut Context<'_, Credential>,
+    ) {
+        let Some(grant) = &self.grant else { return };
+        let Some(token) = grant.refresh_token else {
+            return;
+        };
+        let useless = successor == Some(token) || self.failures.dead == Some(token);
+        if useless || self.quarantined.iter().any(|k| k.fingerprint == token) {
+            return;
+        }
+        let kept = Quarantined {
+            fingerprint: token,
+            base_generation: grant.generation.saturating_sub(1),
+            expires_at: grant.expires_at,
+            obtained_at: grant.refresh_token_at,
+            spare: true,
+        };
+        let sealed = Secret::SetAside {
+            grant: grant.id,
+            generation: grant.generation,
+            base_generation: kept.base_generation,
+        };
+        self.keep_apart(kept, sealed, context);
+    }
+
+    /// What had been saved has proved good, so what it replaced is spent.
+    pub(super) fn spend_spares(&mut self, context: &mut Context<'_, Credential>) {
+        let (spares, others) = self.quarantined.drain(..).partition(|kept| kept.spare);
+        self.quarantined = others;
+        let spares: Vec<Quarantined> = spares;
+        for spare in spares {
+            context.effects.erase(spare.slot());
+            self.remember_spent(Some(spare.fingerprint), None);
+        }
     }
 
     /// Takes a rotated pair that came as a signal, or out of quarantine.
@@ -78,6 +130,13 @@ impl Credential {
         context: &mut Context<'_, Credential>,
     ) -> Phase {
         let heals = matches!(self.here, Phase::ReconnectRequired { .. });
+        // A refresh token without an access token may have been saved from an answer that was cut.
+        let unsure = rescued.refresh_token.is_some() && rescued.expires_at.is_none();
+        if unsure {
+            self.set_aside(rescued.refresh_token, context);
+        } else {
+            self.spend_spares(context);
+        }
         let mut old_expires_at = None;
         let mut spent = None;
         if let Some(grant) = self.grant.as_mut() {
@@ -85,7 +144,7 @@ impl Credential {
             grant.generation = rescued.base_generation + 1;
             // One that was kept because none came back is not spent.
             if rescued.refresh_token.is_some() && rescued.refresh_token != grant.refresh_token {
-                spent = grant.refresh_token;
+                spent = grant.refresh_token.filter(|_| !unsure);
                 grant.refresh_token = rescued.refresh_token;
                 grant.refresh_token_at = rescued.obtained_at;
             }
@@ -102,10 +161,17 @@ impl Credential {
         context.effects.note("rescued", "adopted");
         context.effects.seal(PAIR, pair);
         self.remember_spent(spent, rescued.refresh_token);
-        self.last_refresh_at = Some(rescued.obtained_at);
-        self.warning = None;
         self.failures.published |= heals;
         self.look_through_quarantine(context);
+        if unsure {
+            // Stored, and nothing more: whether it is good, the next request shows.
+            self.failures
+                .unknown_since
+                .get_or_insert(rescued.obtained_at);
+            return self.retry_at_once(context);
+        }
+        self.last_refresh_at = Some(rescued.obtained_at);
+        self.warning = None;
         self.succeeded(
             rescued.expires_at.is_some(),
             old_expires_at,
@@ -115,7 +181,7 @@ impl Credential {
     }
 
     /// What is kept apart may by now be known, or older than what was adopted.
-    fn look_through_quarantine(&mut self, context: &mut Context<'_, Credential>) {
+    pub(super) fn look_through_quarantine(&mut self, context: &mut Context<'_, Credential>) {
         let Some(grant) = self.grant.as_ref() else {
             return;
         };
@@ -131,14 +197,16 @@ impl Credential {
         });
     }
 
-    /// Before a verdict: the newest pair that was kept apart becomes the stored one and gets its one
-    /// try. `None` where there is none.
+    /// Before a verdict: of the pairs that were kept apart the one of the highest generation becomes the
+    /// stored one and gets its one try. `None` where there is none.
     pub(super) fn release_quarantined(
         &mut self,
         context: &mut Context<'_, Credential>,
     ) -> Option<Phase> {
-        let kept = self.quarantined.pop()?;
+        let newest = self.quarantined.iter().enumerate();
+        let (place, _) = newest.max_by_key(|(place, kept)| (kept.base_generation, *place))?;
         let grant = self.grant.as_mut()?;
+        let kept = self.quarantined.remove(place);
         let spent = grant.refresh_token;
         // A failed refresh never takes away an access token that is still good for longer.
         let outlives = |at: Option<Millis>| at > kept.expires_at && at > Some(context.now);

@@ -215,6 +215,9 @@ impl Credential {
             attention,
         } = attempt;
         let grant = self.grant.as_ref()?;
+        if self.is_condemned() {
+            return Some(self.condemned_as_before(context));
+        }
         context.effects.perform(Refresh {
             grant: grant.id,
             generation: grant.generation,

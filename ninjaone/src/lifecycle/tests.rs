@@ -7,12 +7,16 @@
 //! | `stored.rs` | states as earlier versions stored them |
 //! | `rescued.rs`, `adoption.rs` | which pair wins, as tables |
 //! | `retries.rs` | the one immediate retry, back-off, pauses |
+//! | `salvaged.rs` | refresh tokens saved from an answer that was cut |
+//! | `verdicts.rs` | what a rejection is taken for, and what a reset permits |
 //! | `told.rs` | what is told to the outside, and how often |
 
 mod adoption;
 mod bench;
 mod rescued;
 mod retries;
+mod salvaged;
 mod stored;
 mod told;
 mod totality;
+mod verdicts;

@@ -48,6 +48,9 @@ pub struct Settings {
     pub retention: Duration,
     /// The fleet's client app, where there is one: by it a changed app is noticed.
     pub client_id: Option<String>,
+    /// When it was noticed that the store is an older one, restored from a backup. No setting, but a fact
+    /// like them: what a grant has spent since that backup is not known.
+    pub restored_at: Option<Millis>,
 }
 
 impl Default for Settings {
@@ -57,6 +60,7 @@ impl Default for Settings {
             refresh_min_delay: None,
             retention: Duration::from_secs(30 * 24 * 3600),
             client_id: None,
+            restored_at: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evergreen_engine::Millis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 /// Requests at once to one host.
 const AT_ONCE: usize = 8;
@@ -44,7 +44,7 @@ impl Default for Host {
 
 /// The right to have one request under way.
 pub(super) struct Slot {
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Gate {
@@ -84,22 +84,24 @@ impl Gate {
         }
     }
 
-    /// Waits for a place among the requests to a host, until then at the latest.
-    pub(super) async fn enter(&self, host: &str, until: Instant) -> Option<Slot> {
+    /// Waits for a place among the requests to a host, as long as the caller does. `exempt` from the
+    /// pace, not from the number: the one retry after an unknown outcome, the one try of a pair that was
+    /// kept apart.
+    pub(super) async fn enter(&self, host: &str, exempt: bool) -> Slot {
         let slots = Arc::clone(&self.lock().entry(host.to_owned()).or_default().slots);
-        let permit = timeout_at(until, slots.acquire_owned()).await.ok()?.ok()?;
-        let start = {
-            let mut hosts = self.lock();
-            let host = hosts.entry(host.to_owned()).or_default();
-            let start = host.next_start.max(Instant::now());
-            if start > until {
-                return None;
-            }
-            host.next_start = start + SPACING;
-            start
-        };
-        sleep_until(start).await;
-        Some(Slot { _permit: permit })
+        // Nobody closes it.
+        let permit = slots.acquire_owned().await.ok();
+        if !exempt {
+            let start = {
+                let mut hosts = self.lock();
+                let host = hosts.entry(host.to_owned()).or_default();
+                let start = host.next_start.max(Instant::now());
+                host.next_start = start + SPACING;
+                start
+            };
+            sleep_until(start).await;
+        }
+        Slot { _permit: permit }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Host>> {
@@ -109,6 +111,8 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     const HOST: &str = "https://eu.ninjarmm.com";
@@ -117,19 +121,26 @@ mod tests {
     async fn eight_at_once_and_fifty_a_second() {
         let gate = Gate::default();
         let began = Instant::now();
-        let patience = began + Duration::from_secs(5);
         let mut slots = Vec::new();
         for _ in 0..AT_ONCE {
-            slots.push(gate.enter(HOST, patience).await.unwrap());
+            slots.push(gate.enter(HOST, false).await);
         }
         assert_eq!(began.elapsed(), SPACING * 7);
-        assert!(gate.enter(HOST, Instant::now() + SPACING).await.is_none());
+        let second = Duration::from_secs(1);
+        let full = timeout(second, gate.enter(HOST, true)).await;
+        assert!(full.is_err(), "nobody is exempt from the number");
         slots.pop();
-        assert!(
-            gate.enter(HOST, Instant::now() + SPACING * 3)
-                .await
-                .is_some()
-        );
+        let free = timeout(SPACING * 3, gate.enter(HOST, false)).await;
+        assert!(free.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_retry_is_exempt_from_the_pace() {
+        let gate = Gate::default();
+        let began = Instant::now();
+        let _first = gate.enter(HOST, false).await;
+        let _retry = gate.enter(HOST, true).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -83,6 +83,7 @@ impl Keeper {
             commit: None,
             written_at_ms: issued.obtained_at,
             expires_at_ms: issued.expires_at,
+            bearer: issued.bearer,
             stamp: self.journal.newest_stamp(),
             sealed: self.ring.seal_pair(&place, &issued.pair),
         };
@@ -101,7 +102,9 @@ impl Keeper {
         if on_disk {
             self.forget(entry).await;
         } else {
-            self.aging().push_back((Instant::now(), entry));
+            let mut aging = self.aging();
+            aging.retain(|(_, known)| *known != entry);
+            aging.push_back((Instant::now(), entry));
         }
         self.sweep().await;
     }
@@ -196,7 +199,9 @@ impl Keeper {
     async fn deliver_and_forget(&self, engine: &Engine, entry: &Entry) -> Delivered {
         let delivered = self.deliver(engine, entry).await;
         if delivered == Delivered::Delivered {
-            self.forget(entry.id).await;
+            // Where a confirmation says nothing of disks, it is kept for a while longer.
+            self.settled(entry.id, engine.store().confirms_disks())
+                .await;
         }
         delivered
     }
@@ -222,7 +227,7 @@ impl Keeper {
             pair: self.ring.seal_pair(&place, &pair),
             obtained_at: entry.written_at_ms,
             expires_at: entry.expires_at_ms,
-            bearer: true,
+            bearer: entry.bearer,
         };
         let delivery = Delivery {
             ends_claim: Some(entry.claim.clone()),

@@ -1,18 +1,13 @@
 //! Replies past their deadline: read on, and what they bring delivered.
 
-use std::time::Duration;
-
-use evergreen_engine::store::{Signalled, StoreError};
-use evergreen_engine::{Delivery, WeakEngine};
+use evergreen_engine::WeakEngine;
+use evergreen_engine::store::Signalled;
 
 use super::Refresher;
 use super::perform::{Answered, judge};
 use super::sealing::rescued;
 use crate::lifecycle::{Credential, Outcome, Signal};
 use crate::provider::Reply;
-
-/// Between two tries to deliver a pair that came late.
-const DELIVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Goes on reading after the deadline: a pair that still comes is journalled and delivered.
 pub(super) fn read_on(
@@ -33,23 +28,14 @@ pub(super) fn read_on(
         };
         tracing::warn!(workflow = %id, "a pair came after the deadline; it is delivered");
         let signal = Signal::Rescued(rescued(&worker.ring, &id, &issued));
-        let delivery = Delivery {
-            durable: true,
-            ..Delivery::default()
-        };
-        loop {
-            let told = engine
-                .signal::<Credential>(&id, &signal, delivery.clone())
-                .await;
-            match told {
-                Ok(Signalled::Queued {
-                    confirmed: true, ..
-                }) => break,
-                // It stays in the journal, for a replay.
-                Ok(Signalled::Unknown) | Err(StoreError::Refused { .. }) => return,
-                Ok(Signalled::Queued { .. } | Signalled::Full) | Err(StoreError::Away { .. }) => {}
+        match engine.deliver::<Credential>(&id, &signal).await {
+            Ok(Signalled::Queued { .. }) => {}
+            // It stays in the journal, for a replay.
+            Ok(Signalled::Unknown | Signalled::Full) => return,
+            Err(error) => {
+                tracing::error!(workflow = %id, %error, "a pair that came late waits in the journal");
+                return;
             }
-            tokio::time::sleep(DELIVERY_PAUSE).await;
         }
         if let Some(entry) = &issued.entry {
             worker

@@ -14,10 +14,12 @@ mod late;
 mod perform;
 mod sealing;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use evergreen_engine::{Activities, Admission, Call, SealError, WeakEngine, WorkflowId};
+use evergreen_engine::{Activities, Admission, Call, Pass, SealError, WeakEngine, WorkflowId};
 use evergreen_engine::{Millis, record::SealedBlobs};
+use tokio::time::Instant;
 
 use crate::lifecycle::{Credential, Outcome, Refresh, Secret, Settings, Signal};
 use crate::provider::{ClientApp, HostPolicy, TokenEndpoint};
@@ -51,6 +53,8 @@ pub struct Parts {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) gate: Gate,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// When it was noticed that the store is an older one, by its clock; 0 if it was not.
+    pub(crate) restored_at: AtomicU64,
     /// Set once the engine is there: late pairs are delivered through it. Weak, since the engine holds
     /// this; else neither would ever end, nor the journal's lock with them.
     pub(crate) engine: OnceLock<WeakEngine>,
@@ -59,7 +63,13 @@ pub struct Parts {
 #[async_trait::async_trait]
 impl Activities<Credential> for Refresher {
     fn facts(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings)
+        match self.restored_at.load(Ordering::Relaxed) {
+            0 => Arc::clone(&self.settings),
+            at => Arc::new(Settings {
+                restored_at: Some(at),
+                ..Settings::clone(&self.settings)
+            }),
+        }
     }
 
     fn seal(
@@ -72,9 +82,17 @@ impl Activities<Credential> for Refresher {
     }
 
     async fn admit(&self, _id: &WorkflowId, activity: &Refresh, now: Millis) -> Admission {
-        match self.gate.paused_until(&activity.instance_url, now) {
+        let host = &activity.instance_url;
+        if let Some(until) = self.gate.paused_until(host, now) {
+            return Admission::Held { until };
+        }
+        let began = Instant::now();
+        let slot = self.gate.enter(host, activity.exempt).await;
+        // Those before us may have been told to go away meanwhile.
+        let waited = Millis::try_from(began.elapsed().as_millis()).unwrap_or(0);
+        match self.gate.paused_until(host, now.saturating_add(waited)) {
             Some(until) => Admission::Held { until },
-            None => Admission::Go,
+            None => Admission::Enter(Pass::new(slot)),
         }
     }
 

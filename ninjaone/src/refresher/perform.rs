@@ -1,7 +1,6 @@
 //! One token request: what is opened for it, what its answer means for the machine.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use evergreen_engine::{Call, Millis, WorkflowId};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,9 +15,6 @@ use crate::provider::{
     Answer, Attention, ClientApp, Detail, InstanceUrl, Reason, Reply, TokenCall, TokenRequest, Why,
 };
 use crate::vault::{Pair, Place};
-
-/// What is left for the request after waiting for a place at the gate, or half of the time there is.
-const REQUEST_MIN: Duration = Duration::from_secs(4);
 
 /// The word for an outcome in the metric.
 pub(super) fn word(outcome: &Outcome) -> &'static str {
@@ -59,12 +55,6 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let host = prepared.instance.as_str().to_owned();
-    let time = call.deadline.saturating_duration_since(Instant::now());
-    let latest = Instant::now() + time.saturating_sub(REQUEST_MIN.min(time / 2));
-    let Some(slot) = refresher.gate.enter(&host, latest).await else {
-        return Outcome::NotSent;
-    };
     let trust = call.trust.clone();
     let mut request = TokenCall::new(
         prepared.instance,
@@ -76,7 +66,6 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
     request.may_send = Some(Arc::new(move || trust.holds()));
     let clock = StoreClock::at(call.now);
     let sent = refresher.endpoint.send_detachable(request).await;
-    drop(slot);
     if let Some(late) = sent.late {
         let waiting = Answered {
             id: call.id.clone(),

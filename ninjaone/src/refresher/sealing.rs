@@ -82,6 +82,24 @@ pub(super) fn seal(
             };
             ring.seal_pair(&to, &ring.open_pair(&from, pair).map_err(failed)?)
         }
+        Secret::SetAside {
+            grant,
+            generation,
+            base_generation,
+        } => {
+            let from = Place::Stored {
+                workflow,
+                grant: *grant,
+                generation: *generation,
+            };
+            let to = Place::Quarantine {
+                workflow,
+                grant: *grant,
+                base_generation: *base_generation,
+            };
+            let stored = blob(blobs, "pair").map_err(failed)?;
+            ring.seal_pair(&to, &ring.open_pair(&from, &stored).map_err(failed)?)
+        }
         Secret::Released {
             grant,
             generation,

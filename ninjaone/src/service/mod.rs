@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `start.rs` | putting an [`App`] together, and what it does in the background |
+//! | `stamp.rs` | by what a store is known that was restored from a backup |
 //! | `find.rs` | which grant is meant, and reading it |
 //! | `show.rs`, `list.rs` | status and history of one; all, page by page |
 //! | `explain` | what is, what was, and why it did not fire |
@@ -24,6 +25,7 @@ mod follow;
 mod list;
 mod operate;
 mod show;
+mod stamp;
 mod start;
 mod token;
 mod view;

@@ -29,13 +29,11 @@ impl App {
     pub async fn refresh(&self, target: &Target) -> Result<StatusView, ServiceError> {
         let found = self.meant(target).await?;
         let (credential, _) = found.machine()?;
-        let generation = credential
-            .grant
-            .as_ref()
-            .map_or(0, |grant| grant.generation);
+        let seen = credential.grant.as_ref();
         let signal = Signal::RefreshNow {
             source: Source::Operator,
-            generation,
+            grant: seen.map(|grant| grant.id),
+            generation: seen.map_or(0, |grant| grant.generation),
         };
         self.tell(&found, &signal, Delivery::default()).await?;
         let found = self.drive_until(&found.grant, false, at_rest).await?;

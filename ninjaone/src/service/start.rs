@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use evergreen_engine::limits::LimitsError;
@@ -11,6 +12,7 @@ use evergreen_engine::{Activities, Delivery, Engine, Limits, Platform};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Hub;
+use super::stamp::Stamping;
 use super::waiting::Waiting;
 use crate::journal::{self, Entry, Journal, JournalError, MemoryDisk};
 use crate::lifecycle::{Credential, KIND, Phase, Settings, Signal};
@@ -171,6 +173,7 @@ impl App {
             settings: Arc::new(options.settings),
             gate: Gate::default(),
             telemetry,
+            restored_at: AtomicU64::new(0),
             engine: std::sync::OnceLock::new(),
         }));
         let activities: Arc<dyn Activities<Credential>> = Arc::new(refresher.clone());
@@ -262,6 +265,7 @@ impl App {
         let mut known: Option<String> = None;
         let mut last = Replay::default();
         let mut settings_told = false;
+        let mut stamping = Stamping::default();
         loop {
             match self.store().run_id().await {
                 Ok(run) => {
@@ -284,6 +288,9 @@ impl App {
                     known = (replay.unconfirmed == 0).then_some(run);
                 }
                 Err(error) => tracing::debug!(%error, "the store's run is not known"),
+            }
+            if let Err(error) = stamping.round(&self).await {
+                tracing::debug!(%error, "the store's stamp was not compared");
             }
             keeper.sweep().await;
             self.mark_left_over();

@@ -72,6 +72,7 @@ impl App {
         let found = self.find(&grant, false).await?.ok_or_else(what)?;
         let signal = Signal::RefreshNow {
             source: Source::Lazy,
+            grant: found.machine()?.0.grant.as_ref().map(|stored| stored.id),
             generation: refused.generation,
         };
         self.tell(&found, &signal, Delivery::default()).await?;
@@ -119,15 +120,17 @@ impl App {
                     recovery: Recovery::Reconnect,
                 });
             };
-            let generation = stored.generation;
+            let seen = (stored.id, stored.generation);
             match self.serve(&found, credential, phase, stored, ask, tried.is_some())? {
                 Served::Token(handed) => return Ok(*handed),
                 // The attempt that was waited for changed nothing.
-                Served::Refresh(error) if tried == Some(generation) => return Err(error),
+                Served::Refresh(error) if tried == Some(seen) => return Err(error),
                 Served::Refresh(_) => {
-                    tried = Some(generation);
+                    tried = Some(seen);
+                    let (grant_id, generation) = seen;
                     let signal = Signal::RefreshNow {
                         source: Source::Lazy,
+                        grant: Some(grant_id),
                         generation,
                     };
                     let delivery = Delivery::default();

@@ -116,6 +116,7 @@ impl Stage {
     pub(crate) async fn ask_for(&self, generation: u64) {
         let signal = Signal::RefreshNow {
             source: Source::Operator,
+            grant: None,
             generation,
         };
         let (id, delivery) = (self.id(), Delivery::default());

@@ -14,6 +14,7 @@ mod extend;
 mod lists;
 mod outbox;
 mod reconcile;
+mod requeue;
 mod signal;
 mod snapshot;
 mod sorted_set;
@@ -27,8 +28,8 @@ use async_trait::async_trait;
 
 use super::clock::{self, Clock};
 use super::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Signal, Signalled,
-    Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
+    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::limits::PARTITIONS_DEFAULT;
@@ -166,6 +167,11 @@ impl Store for MemoryStore {
     async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
         let (mut space, now) = self.at_once();
         Ok(reconcile::reconcile(&mut space, now, id))
+    }
+
+    async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {
+        let (mut space, now) = self.at_once();
+        Ok(requeue::requeue(&mut space, now, id))
     }
 
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {

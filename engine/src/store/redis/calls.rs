@@ -1,7 +1,7 @@
 //! How each operation becomes keys and arguments, in the order of the script's head.
 
 use super::keys::Keys;
-use super::scripts::{CLAIM, COMMIT, Call, EXTEND, READ, RECONCILE, SIGNAL};
+use super::scripts::{CLAIM, COMMIT, Call, EXTEND, READ, RECONCILE, REQUEUE, SIGNAL};
 use crate::id::WorkflowId;
 use crate::limits::{DELAY_AFTER, DELAY_FIRST, DELAY_MAX, HEADS, INBOX_MAX, PARK_AFTER};
 use crate::machine::Millis;
@@ -192,6 +192,25 @@ impl Calls<'_> {
                 keys.inbox(id),
             ],
             vec![self.now(), id.to_string()],
+        ))
+    }
+
+    pub(super) fn requeue(&self, id: &WorkflowId) -> Result<Call, StoreError> {
+        let keys = self.keys;
+        Ok(Call::new(
+            &REQUEUE,
+            vec![
+                keys.due(self.home(id))?,
+                keys.parked(self.home(id))?,
+                keys.wf(id),
+                keys.inbox(id),
+            ],
+            vec![
+                self.now(),
+                id.to_string(),
+                keys.wake(),
+                self.home(id).to_string(),
+            ],
         ))
     }
 

@@ -44,8 +44,8 @@ use self::scripts::{Call, TURNSTILE};
 use self::ways::Ways;
 use super::clock::{Clock, millis};
 use super::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Signal, Signalled,
-    Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
+    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::machine::Millis;
@@ -183,6 +183,11 @@ impl Store for RedisStore {
     async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
         let call = self.calls().reconcile(id)?;
         reply::reconciled(self.0.ways.call(&call).await?)
+    }
+
+    async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {
+        let call = self.calls().requeue(id)?;
+        reply::requeued(self.0.ways.call(&call).await?)
     }
 
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {

@@ -9,7 +9,9 @@ use deadpool_redis::redis::{FromRedisValue, Value};
 use super::errors::refused;
 use crate::machine::Millis;
 use crate::record::{Envelope, Reading, Record};
-use crate::store::{Claimed, Committed, Extended, Heads, Reconciled, Signalled, StoreError, Told};
+use crate::store::{
+    Claimed, Committed, Extended, Heads, Reconciled, Requeued, Signalled, StoreError, Told,
+};
 
 /// A reply that is being read from its front.
 struct Reply {
@@ -191,6 +193,17 @@ pub(super) fn reconciled(value: Value) -> Result<Reconciled, StoreError> {
         "stray" => Reconciled::Stray,
         "score" => Reconciled::Score,
         "parked" => Reconciled::Parked,
+        _ => return reply.unknown_word(),
+    })
+}
+
+pub(super) fn requeued(value: Value) -> Result<Requeued, StoreError> {
+    let mut reply = Reply::new("requeue", value)?;
+    let _now = reply.number()?;
+    Ok(match reply.word.as_str() {
+        "requeued" => Requeued::Requeued,
+        "not_parked" => Requeued::NotParked,
+        "unknown" => Requeued::Unknown,
         _ => return reply.unknown_word(),
     })
 }

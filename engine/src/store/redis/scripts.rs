@@ -53,6 +53,8 @@ pub(super) static EXTEND: LazyLock<Script> =
     LazyLock::new(|| Script::new("extend", lua!("extend")));
 pub(super) static RECONCILE: LazyLock<Script> =
     LazyLock::new(|| Script::new("reconcile", lua!("reconcile")));
+pub(super) static REQUEUE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("requeue", lua!("requeue")));
 pub(super) static TURNSTILE: LazyLock<Script> =
     LazyLock::new(|| Script::new("turnstile", lua!("turnstile")));
 pub(super) static KEY_SPACE: LazyLock<Script> = LazyLock::new(|| {

@@ -9,8 +9,8 @@ use crate::id::WorkflowId;
 use crate::machine::Millis;
 use crate::record::{Reading, Record};
 use crate::store::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Signal, Signalled,
-    Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
+    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 
 /// Wake-up messages that a listener may be behind before it loses some.
@@ -74,6 +74,10 @@ impl Store for FaultyStore {
 
     async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
         Ok(self.call(Op::Reconcile, self.store.reconcile(id)).await?.0)
+    }
+
+    async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {
+        Ok(self.call(Op::Requeue, self.store.requeue(id)).await?.0)
     }
 
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {

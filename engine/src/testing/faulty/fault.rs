@@ -22,6 +22,8 @@ pub enum Op {
     Extend,
     /// [`Store::reconcile`](crate::store::Store::reconcile)
     Reconcile,
+    /// [`Store::requeue`](crate::store::Store::requeue)
+    Requeue,
     /// [`Store::peek`](crate::store::Store::peek)
     Peek,
     /// [`Store::due_members`](crate::store::Store::due_members)

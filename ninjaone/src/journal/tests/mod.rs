@@ -64,6 +64,7 @@ fn sealed_entry(ring: &KeyRing, base_generation: u64, access: &str, refresh: &st
         commit: Some("00000000000000dd".into()),
         written_at_ms: 1_763_700_000_000 + base_generation,
         expires_at_ms: None,
+        bearer: true,
         stamp: 7,
         sealed: ring.seal_pair(&place, &pair),
     }

@@ -25,6 +25,7 @@ pub(super) struct Life {
     pub(super) now: Millis,
     pub(super) timer: Option<Millis>,
     pub(super) settings: Settings,
+    pub(super) store_in_doubt: bool,
     /// Names of what was published so far, without their prefix.
     pub(super) told: Vec<String>,
     pub(super) name: &'static str,
@@ -46,6 +47,7 @@ impl Life {
             now: START,
             timer: None,
             settings: Settings::default(),
+            store_in_doubt: false,
             told: Vec::new(),
             name: "acme/prod@user",
         }
@@ -95,6 +97,7 @@ impl Life {
             now: self.now,
             random: 0.5,
             facts: &settings,
+            store_in_doubt: self.store_in_doubt,
             effects: Effects::default(),
         };
         let step = self.data.step(&mut self.phase, input, &mut context);
@@ -310,5 +313,9 @@ pub(super) fn disconnect() -> Signal {
 }
 
 pub(super) fn refresh_now(source: Source, generation: u64) -> Signal {
-    Signal::RefreshNow { source, generation }
+    Signal::RefreshNow {
+        source,
+        grant: Some(grant_id()),
+        generation,
+    }
 }

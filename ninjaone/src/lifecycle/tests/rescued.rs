@@ -164,17 +164,32 @@ fn an_adopted_pair_empties_the_quarantine_of_what_is_known_by_then() {
 }
 
 #[test]
-fn a_pair_without_an_access_token_of_its_own_keeps_the_old_ones_expiry() {
-    let mut life = Life::scheduled();
-    let pair = Rescued {
-        expires_at: None,
-        ..rescued("R1", 0)
-    };
-    life.signal(Signal::Rescued(pair));
-    let grant = life.data.grant.as_ref().unwrap();
-    assert_eq!(grant.expires_at, Some(START + HOUR));
-    assert_eq!(grant.refresh_token, Some(print("R1")));
-    assert_eq!(life.count("REFRESH_SCHEDULED"), 1);
+fn of_several_that_were_kept_apart_the_newest_is_tried_first() {
+    let mut life = rotated();
+    life.signal(Signal::Rescued(rescued("RX", 1)));
+    life.signal(Signal::Rescued(rescued("RY", 0)));
+    let stored = |life: &Life| life.data.grant.as_ref().unwrap().refresh_token;
+    life.attempt();
+    life.outcome(rejected());
+    assert_eq!(stored(&life), Some(print("RX")));
+    life.attempt();
+    life.outcome(rejected());
+    assert_eq!(stored(&life), Some(print("RY")));
+    life.attempt();
+    life.outcome(rejected());
+    assert!(matches!(life.phase, Phase::ReconnectRequired { .. }));
+}
+
+#[test]
+fn a_refresh_empties_the_quarantine_of_what_is_known_by_then() {
+    let mut life = rotated();
+    life.signal(Signal::Rescued(rescued("RX", 1)));
+    life.signal(Signal::Rescued(rescued("RY", 1)));
+    life.attempt();
+    // The provider issues again what came late.
+    let heard = life.refreshed("RX");
+    assert_eq!((heard.erased(), life.data.quarantined.len()), (1, 1));
+    assert_eq!(life.data.quarantined[0].fingerprint, print("RY"));
 }
 
 #[test]

@@ -222,6 +222,29 @@ fn a_wish_of_a_generation_that_was_left_behind_changes_nothing() {
 }
 
 #[test]
+fn a_wish_of_a_grant_that_was_replaced_changes_nothing() {
+    let mut life = Life::refreshing();
+    life.refreshed("R1");
+    let mut other = grant("N0");
+    other.grant = "ffffffffffffffff".parse().unwrap();
+    life.signal(Signal::Connect(other));
+    let before = life.phase.clone();
+    // Of the grant before it, whose generation was ahead of this one's.
+    for source in [Source::Lazy, Source::Operator] {
+        life.signal(refresh_now(source, 1));
+    }
+    assert_eq!(life.phase, before);
+    // Whoever saw no grant, as earlier releases did not say which, is heard.
+    let wish = Signal::RefreshNow {
+        source: Source::Operator,
+        grant: None,
+        generation: 0,
+    };
+    life.signal(wish);
+    assert_eq!(wait(&life), 0);
+}
+
+#[test]
 fn a_reset_keeps_the_mark_of_an_unknown_outcome() {
     let mut life = Life::refreshing();
     life.outcome(unknown());
@@ -232,23 +255,6 @@ fn a_reset_keeps_the_mark_of_an_unknown_outcome() {
     life.signal(Signal::Reset);
     assert_eq!(life.data.failures.unknown_since, since);
     life.attempt();
-    life.outcome(rejected());
-    let reason = Reason::RotationLost;
-    assert_eq!(life.phase, Phase::ReconnectRequired { reason });
-}
-
-#[test]
-fn s16_a_salvaged_refresh_token_is_stored_and_is_what_the_one_retry_sends() {
-    let mut life = Life::refreshing();
-    let mut issued = life.issued("R1");
-    (issued.salvaged, issued.expires_at) = (true, None);
-    let heard = life.outcome(Outcome::Refreshed(Box::new(issued)));
-    assert_eq!(heard.sealed(), ["pair"]);
-    assert_eq!(wait(&life), 0);
-    assert!(life.told.is_empty(), "no success yet: {:?}", life.told);
-    let retry = life.attempt();
-    assert!(retry.exempt);
-    assert_eq!(retry.generation, 1);
     life.outcome(rejected());
     let reason = Reason::RotationLost;
     assert_eq!(life.phase, Phase::ReconnectRequired { reason });
