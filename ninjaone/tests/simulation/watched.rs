@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evergreen_engine::record::{Reading, Record};
 use evergreen_engine::store::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Signal, Signalled,
+    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal, Signalled,
     Store, StoreError, StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
@@ -137,6 +137,10 @@ impl Store for Watched {
             self.0.scene.truth().given_back(id.id());
         }
         Ok(extended)
+    }
+
+    async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {
+        self.store().requeue(id).await
     }
 
     /// 3: the index follows the record.

@@ -246,3 +246,23 @@ fn s33_after_a_changed_app_a_rejection_speaks_of_the_app() {
     assert_eq!(life.phase, Phase::Active { attention });
     assert_eq!(life.told, ["REFRESH_FAILED"]);
 }
+
+#[test]
+fn a_disconnected_integration_is_remembered_for_its_retention_and_then_gone() {
+    let mut life = Life::scheduled();
+    life.settings.retention = std::time::Duration::from_secs(3_600);
+    life.signal(disconnect());
+    assert_eq!(life.timer, Some(life.now + HOUR));
+    // What comes late meets the tombstone, and does not make it stay longer.
+    life.now += HOUR / 2;
+    let heard = life.signal(Signal::Rescued(rescued("R1", 0)));
+    assert!(!heard.effects.is_finish());
+    assert_eq!(life.timer, Some(life.now + HOUR / 2));
+    assert!(life.fire().effects.is_finish());
+    // Whoever connects meanwhile has a grant, and not one that ends with the tombstone.
+    let mut life = Life::disconnected();
+    life.signal(Signal::Connect(grant("N0")));
+    let planned = life.timer.unwrap();
+    assert!(planned < life.now + HOUR);
+    assert!(!life.fire().effects.is_finish());
+}
