@@ -124,17 +124,20 @@ pub(crate) async fn cluster(ports: &[u16], masters: usize) {
     }
     for port in ports {
         until("a cluster in which all agree", async || {
-            let slots: redis::Value = tell(*port, &["CLUSTER", "SLOTS"])
-                .await
-                .map_err(|e| e.to_string())?;
-            let info: String = tell(*port, &["CLUSTER", "INFO"])
-                .await
-                .map_err(|e| e.to_string())?;
-            let told = shape(&slots);
+            let seen = async {
+                let slots: redis::Value = tell(*port, &["CLUSTER", "SLOTS"]).await?;
+                let info: String = tell(*port, &["CLUSTER", "INFO"]).await?;
+                RedisResult::Ok((shape(&slots), info))
+            };
+            let (told, info) = seen.await.map_err(|error| error.to_string())?;
             let whole = told.len() == masters
                 && told.iter().sum::<usize>() == ports.len()
                 && field(&info, "cluster_state") == "ok";
-            if whole { Ok(()) } else { Err((told, info)) }
+            if whole {
+                Ok(())
+            } else {
+                Err(format!("{told:?}: {info}"))
+            }
         })
         .await;
     }

@@ -320,15 +320,29 @@ fn each_topology_of_redis_has_a_url_and_a_bad_one_is_told_by_its_part() {
     }
     for (url, wrong) in [
         ("", "is not a URL; allowed is redis://"),
-        ("redis+sentinel://CANARY", "does not say which master; allowed is ?master=NAME"),
-        ("redis+cluster://a,b:CANARY", "the port of host 2 is none; allowed is 1 to 65535"),
+        (
+            "redis+sentinel://CANARY",
+            "does not say which master; allowed is ?master=NAME",
+        ),
+        (
+            "redis+cluster://a,b:CANARY",
+            "the port of host 2 is none; allowed is 1 to 65535",
+        ),
         ("redis+cluster://a/7", "names a database; allowed is none"),
-        ("redis://:CANA#RY@h", "holds a #; allowed is a URL without one"),
+        (
+            "redis://:CANA#RY@h",
+            "holds a #; allowed is a URL without one",
+        ),
     ] {
-        let told = load_store(&env(&[("EVERGREEN_REDIS_URL", url)])).unwrap_err().0;
+        let told = load_store(&env(&[("EVERGREEN_REDIS_URL", url)]))
+            .unwrap_err()
+            .0;
         assert_eq!(told.len(), 1, "{told:?}");
         let told = told[0].to_string();
-        assert!(told.starts_with(&format!("EVERGREEN_REDIS_URL: {wrong}")), "{told}");
+        assert!(
+            told.starts_with(&format!("EVERGREEN_REDIS_URL: {wrong}")),
+            "{told}"
+        );
         assert!(!told.contains("CANA"), "{told}");
     }
     let mut sources = serving(&[]);
