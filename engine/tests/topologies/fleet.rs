@@ -20,7 +20,6 @@ pub(crate) fn options(url: &str, replicas: u32) -> RedisOptions {
         prefix: format!("test-{:016x}", rand::random::<u64>()),
         replicas,
         reply_timeout: Duration::from_secs(1),
-        confirm_timeout: Duration::from_secs(1),
         allow_volatile: true,
         ..RedisOptions::new(url)
     }

@@ -7,6 +7,7 @@ use evergreen_engine::store::{Store, StoreError};
 use crate::fleet::{Fleet, options};
 use crate::steps::{QUICK, creating, id, queued};
 use crate::support::{Cluster, Server, fresh, holder, tell, until};
+use crate::ways::whole_peek;
 
 /// The first and the last step of an operator who moves a slot, and the keys between them.
 struct Move<'a> {
@@ -121,7 +122,7 @@ async fn a_store_follows_a_slot_that_has_moved() {
         store.signal(&creating("a", true)).await.unwrap(),
         queued(true)
     );
-    assert_eq!(store.peek(&all(&store)).await.unwrap().partitions.len(), 16);
+    whole_peek(&store).await;
     assert_ne!(
         store.run_id().await.unwrap(),
         before,
@@ -163,7 +164,7 @@ async fn a_slot_on_its_way_stands_still_and_nobody_is_refused() {
         assert!(error.to_string().contains("rehashing"), "{error}");
     }
     // A look at all partitions finds this one where it is.
-    assert_eq!(store.peek(&all(&store)).await.unwrap().partitions.len(), 16);
+    whole_peek(&store).await;
     moving.end().await;
     until("the slot at its new place", async || {
         let signal = store.signal(&creating("a", true)).await;
@@ -173,8 +174,4 @@ async fn a_slot_on_its_way_stands_still_and_nobody_is_refused() {
         }
     })
     .await;
-}
-
-fn all(store: &RedisStore) -> Vec<u16> {
-    (0..store.partitions()).collect()
 }
