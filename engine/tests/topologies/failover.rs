@@ -1,6 +1,9 @@
 //! A master dies while workers run, and a replica takes over.
 
+use std::time::Duration;
+
 use evergreen_engine::WorkflowId;
+use evergreen_engine::store::redis::RedisOptions;
 
 use crate::fleet::{Fleet, options};
 use crate::support::{Cluster, Watched, tell, until};
@@ -22,7 +25,11 @@ async fn a_replica_that_sentinels_promote_goes_on_where_the_master_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_lags_when_the_master_dies_lacks_nothing_that_was_acknowledged() {
     let mut watched = Watched::start(1).await;
-    let fleet = Fleet::start(options(&watched.url(), 1), 3, 24).await;
+    let options = RedisOptions {
+        confirm_timeout: Duration::from_millis(1500),
+        ..options(&watched.url(), 1)
+    };
+    let fleet = Fleet::start(options, 3, 24).await;
     fleet.has_beaten(2, |_| true).await;
     let master = watched.servers[0].port();
     watched.servers[1].stop();
@@ -30,7 +37,7 @@ async fn a_replica_that_lags_when_the_master_dies_lacks_nothing_that_was_acknowl
     let before = length(master).await;
     until("intents that only the master has", async || {
         let now = length(master).await;
-        if now > before + 2000 {
+        if now > before + 1000 {
             Ok(())
         } else {
             Err((before, now))
@@ -41,7 +48,7 @@ async fn a_replica_that_lags_when_the_master_dies_lacks_nothing_that_was_acknowl
     let offset = length(master).await;
     until("more of them", async || {
         let now = length(master).await;
-        if now > offset + 2000 {
+        if now > offset + 1000 {
             Ok(())
         } else {
             Err((offset, now))
