@@ -65,6 +65,7 @@ pub struct Fleet {
     workers: Vec<Option<Evergreen>>,
     http: reqwest::Client,
     secrets: Vec<String>,
+    store: Vec<(&'static str, String)>,
 }
 
 impl Fleet {
@@ -72,6 +73,12 @@ impl Fleet {
     /// through an API, and starts the workers.
     pub async fn start(plan: Plan) -> Self {
         let redis = RedisServer::start_own().await;
+        let url = redis.url().to_owned();
+        Self::over(plan, redis, vec![("EVERGREEN_REDIS_URL", url)]).await
+    }
+
+    /// The same over the store that these settings name; `redis` is one of its servers.
+    pub async fn over(plan: Plan, redis: RedisServer, store: Vec<(&'static str, String)>) -> Self {
         let mut simulator = Evergreen::with([
             "simulator",
             "--listen",
@@ -107,6 +114,7 @@ impl Fleet {
             .build()
             .expect("an HTTP client"),
             secrets: Vec::new(),
+            store,
         };
         fleet.seed().await;
         let made = fleet
@@ -184,8 +192,10 @@ impl Fleet {
 
     fn with(&self, arguments: &[&str]) -> Invocation {
         let host = self.simulator_url.trim_start_matches("http://");
-        Evergreen::with(arguments)
-            .redis(&self.redis)
+        let started = Evergreen::with(arguments);
+        let store = self.store.iter();
+        store
+            .fold(started, |started, (name, value)| started.env(name, value))
             .env("EVERGREEN_SEAL_KEYS", &self.seal_keys)
             .env("EVERGREEN_JOURNAL_DIR", self.files.path().join("journal"))
             .env("EVERGREEN_NINJAONE_CLIENT_ID", "evergreen-demo")

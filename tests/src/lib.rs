@@ -7,6 +7,7 @@
 //! - [`process`]: the program `evergreen`, started, watched, signalled.
 //! - [`bench`](mod@bench): apps, a store and the simulator in this process.
 //! - [`canary`]: secrets that are looked for in every output.
+//! - [`topology`]: a master that Sentinels watch, and a cluster.
 //! - [`wait`]: waiting for a condition, bounded. No test sleeps for a fixed time.
 //!
 //! Whatever a test starts ends with it, also if the test itself is killed: see [`group`].
@@ -19,6 +20,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod site;
+pub mod topology;
 pub mod wait;
 
 pub use bench::Bench;

@@ -18,7 +18,7 @@ mod dump;
 mod local;
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -142,6 +142,37 @@ impl RedisServer {
         let mut server = Self::new(backend, format!("redis://127.0.0.1:{port}"));
         server.ready().await?;
         Ok(server)
+    }
+
+    /// Like [`RedisServer::start_with`], and a process of this machine in any case: for servers that
+    /// have to find each other.
+    pub async fn start_process(arguments: &[&str]) -> Self {
+        let settings: Vec<&str> = SETTINGS.iter().chain(arguments).copied().collect();
+        let program = program();
+        let mut failures = Vec::new();
+        for _ in 0..PORTS_TRIED {
+            let port = free_port();
+            let started = match Backend::local(&program, port, &settings) {
+                Ok(backend) => {
+                    let mut server = Self::new(backend, format!("redis://127.0.0.1:{port}"));
+                    server.ready().await.map(|()| server)
+                }
+                Err(why) => Err(why),
+            };
+            match started {
+                Ok(server) => return server,
+                Err(why) => failures.push(format!("port {port}: {why}")),
+            }
+        }
+        panic!("no Redis would start:\n{}", failures.join("\n"));
+    }
+
+    /// The port of a process of this machine.
+    pub fn port(&self) -> u16 {
+        match &self.backend {
+            Backend::Local(local) => local.port(),
+            Backend::Shared | Backend::Container(_) => panic!("{} is no process here", self.url),
+        }
     }
 
     fn new(backend: Backend, url: String) -> Self {
@@ -296,6 +327,31 @@ impl RedisServer {
             self.url
         )
     }
+}
+
+/// A Sentinel, a process of this machine. Ends when dropped.
+#[derive(Debug)]
+pub struct Sentinel(Local);
+
+impl Sentinel {
+    /// Starts one with the configuration that is made for its port.
+    pub fn start(configuration: impl Fn(u16) -> String) -> Self {
+        let port = free_port();
+        let local = Local::sentinel(&program(), port, &configuration(port));
+        Self(local.unwrap_or_else(|why| panic!("no Sentinel would start: {why}")))
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.0.port()
+    }
+}
+
+/// The program that private processes are of.
+fn program() -> PathBuf {
+    let named = variable("EVERGREEN_TEST_REDIS_SERVER").map(PathBuf::from);
+    let program = named.or_else(local::program);
+    program.unwrap_or_else(|| panic!("{HELP}"))
 }
 
 /// An environment variable that is set and not empty.

@@ -137,8 +137,9 @@ async fn a_restart_changes_the_run_id_and_nothing_else() {
     store.signal(&creating("a", true)).await.unwrap();
     let before = (store.run_id().await.unwrap(), store.meta().await.unwrap());
     server.restart();
-    // The first to use the connection learns that it is gone.
+    // The first to use a connection learns that it is gone.
     let _ = store.run_id().await;
+    let _ = store.signal(&creating("b", true)).await;
     let run = store.run_id().await.unwrap();
     assert_ne!(run, before.0);
     assert_eq!(store.meta().await.unwrap(), before.1);

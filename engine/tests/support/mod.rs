@@ -24,7 +24,10 @@ use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use redis::aio::MultiplexedConnection;
 
-pub(crate) use self::topology::{Cluster, Place, Watched};
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use self::forming::{tell, until};
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use self::topology::{Cluster, Place, Watched, holder};
 
 /// When every test begins: a time whose digits all count.
 pub(crate) const BEGIN: Millis = 1_763_700_000_123;

@@ -96,7 +96,11 @@ impl Cluster {
         until("a node that says who holds a key", async || {
             let mut seen = String::new();
             for server in &self.servers {
-                match holder(server.port(), key).await {
+                let found = async {
+                    let slot = tell(server.port(), &["CLUSTER", "KEYSLOT", key]).await?;
+                    holder(server.port(), slot).await
+                };
+                match found.await {
                     Ok(Some(port)) => return Ok(port),
                     Ok(None) => seen = format!("no slot of {key}"),
                     Err(error) => seen = error.to_string(),
@@ -107,14 +111,29 @@ impl Cluster {
         .await
     }
 
+    /// The key that matches a pattern, of those that run.
+    pub(crate) async fn key(&self, pattern: &str) -> String {
+        until("a key that matches", async || {
+            for server in &self.servers {
+                let keys = tell::<Vec<String>>(server.port(), &["KEYS", pattern]).await;
+                if let Some(key) = keys.unwrap_or_default().into_iter().next() {
+                    return Ok(key);
+                }
+            }
+            Err(pattern.to_owned())
+        })
+        .await
+    }
+
     pub(crate) fn at(&self, port: u16) -> usize {
         let found = self.servers.iter().position(|server| server.port() == port);
         found.expect("one of ours")
     }
 }
 
-async fn holder(port: u16, key: &str) -> redis::RedisResult<Option<u16>> {
-    let slot: i64 = tell(port, &["CLUSTER", "KEYSLOT", key]).await?;
+/// The port of the master that holds a slot, as the server at this port sees it.
+pub(crate) async fn holder(port: u16, slot: u16) -> redis::RedisResult<Option<u16>> {
+    let slot = i64::from(slot);
     let shares: Vec<redis::Value> = tell(port, &["CLUSTER", "SLOTS"]).await?;
     for share in shares {
         let redis::Value::Array(parts) = share else {

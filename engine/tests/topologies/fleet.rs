@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergreen_engine::reconciler::compare_all;
-use evergreen_engine::store::Store;
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use evergreen_engine::worker::{self, Stopped, WorkerOptions};
 use evergreen_engine::{Delivery, Engine, Limits, WorkflowId};
@@ -21,7 +20,6 @@ pub(crate) fn options(url: &str, replicas: u32) -> RedisOptions {
         prefix: format!("test-{:016x}", rand::random::<u64>()),
         replicas,
         reply_timeout: Duration::from_secs(1),
-        confirm_timeout: Duration::from_secs(1),
         allow_volatile: true,
         ..RedisOptions::new(url)
     }
@@ -31,19 +29,13 @@ pub(crate) struct Fleet {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) options: RedisOptions,
     ids: Vec<WorkflowId>,
-    beats: u32,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<Stopped>>,
 }
 
 impl Fleet {
-    /// So many workers and workflows; each of these is to beat so often.
-    pub(crate) async fn start(
-        options: RedisOptions,
-        workers: usize,
-        workflows: usize,
-        beats: u32,
-    ) -> Self {
+    /// So many workers and workflows.
+    pub(crate) async fn start(options: RedisOptions, workers: usize, workflows: usize) -> Self {
         let ledger = Arc::new(Ledger::default());
         let (stop, stopped) = watch::channel(false);
         let mut fleet = Self {
@@ -52,7 +44,6 @@ impl Fleet {
                 .collect(),
             ledger,
             options,
-            beats,
             stop,
             workers: Vec::new(),
         };
@@ -62,7 +53,10 @@ impl Fleet {
                 durable: true,
                 ..Delivery::creating()
             };
-            begin.signal::<Pulse>(id, &Signal::Begin(beats), delivery).await.unwrap();
+            begin
+                .signal::<Pulse>(id, &Signal::Begin, delivery)
+                .await
+                .unwrap();
         }
         for n in 0..workers {
             let engine = fleet.engine(&format!("worker-{n}")).await;
@@ -96,6 +90,15 @@ impl Fleet {
             .build()
     }
 
+    pub(crate) fn ids(&self) -> &[WorkflowId] {
+        &self.ids
+    }
+
+    /// Matches the key of a workflow's record.
+    pub(crate) fn key(&self, id: &WorkflowId) -> String {
+        format!("{}:*:wf:{id}", self.options.prefix)
+    }
+
     /// How many beats were done for the first time, of workflows that `which` names.
     pub(crate) fn done(&self, which: impl Fn(&WorkflowId) -> bool) -> usize {
         let deeds = self.ledger.deeds();
@@ -108,20 +111,36 @@ impl Fleet {
         let wanted = self.done(&which) + times * self.ids.iter().filter(|id| which(id)).count();
         until("more beats", async || {
             let done = self.done(&which);
-            if done >= wanted { Ok(()) } else { Err(format!("{done} of {wanted}")) }
+            if done >= wanted {
+                Ok(())
+            } else {
+                Err(format!("{done} of {wanted}"))
+            }
         })
         .await;
     }
 
-    /// Waits until all are done, stops the workers, and looks at everything that must hold.
+    /// Tells all that it is enough, waits until they are done, stops the workers, and looks at
+    /// everything that must hold.
     pub(crate) async fn holds_together(mut self) {
         let engine = self.engine("judge").await;
+        for id in &self.ids {
+            until("a signal that is queued", async || {
+                let delivery = Delivery {
+                    durable: true,
+                    ..Delivery::default()
+                };
+                let sent = engine.signal::<Pulse>(id, &Signal::Enough, delivery).await;
+                sent.map(|_| ()).map_err(|error| error.to_string())
+            })
+            .await;
+        }
         until("all workflows done", async || {
             let mut left = Vec::new();
             for id in &self.ids {
                 match engine.read::<Pulse>(id, false).await {
                     Ok(Some(view)) => match view.machine {
-                        Ok((_, Phase::Done {})) => {}
+                        Ok((_, Phase::Finished {})) => {}
                         other => left.push(format!("{id}: {other:?} {:?}", view.reading.record)),
                     },
                     other => left.push(format!("{id}: {}", other.is_ok())),
@@ -139,9 +158,22 @@ impl Fleet {
         self.every_beat_was_written_once(&engine).await;
         for id in &self.ids {
             let log = engine.store().log(id).await.unwrap();
-            let record = engine.read::<Pulse>(id, false).await.unwrap().unwrap().reading.record;
-            assert_eq!(log.len() as u64, record.v, "one line for each transition of {id}: {log:#?}");
-            assert!(record.owner.is_none() && record.activity.is_none(), "{id}: {record:?}");
+            let record = engine
+                .read::<Pulse>(id, false)
+                .await
+                .unwrap()
+                .unwrap()
+                .reading
+                .record;
+            assert_eq!(
+                log.len() as u64,
+                record.v,
+                "one line for each transition of {id}: {log:#?}"
+            );
+            assert!(
+                record.owner.is_none() && record.activity.is_none(),
+                "{id}: {record:?}"
+            );
         }
         let found = compare_all(&engine).await.unwrap();
         assert_eq!((found.compared, found.repaired), (self.ids.len() as u64, 0));
@@ -156,9 +188,20 @@ impl Fleet {
             }
         }
         let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
-        assert!(twice.is_empty(), "done twice as if for the first time: {twice:?}");
-        let again = self.ledger.deeds().iter().filter(|d| matches!(d, Deed::DoneAgain(..))).count();
-        println!("{} beats, {again} of them tried again after nobody knew", times.len());
+        assert!(
+            twice.is_empty(),
+            "done twice as if for the first time: {twice:?}"
+        );
+        let again = self
+            .ledger
+            .deeds()
+            .iter()
+            .filter(|d| matches!(d, Deed::DoneAgain(..)))
+            .count();
+        println!(
+            "{} beats, {again} of them tried again after nobody knew",
+            times.len()
+        );
     }
 
     /// What was confirmed is not lost.
@@ -171,7 +214,10 @@ impl Fleet {
                 }
                 Deed::Done(id, n) | Deed::DoneAgain(id, n) => {
                     let known = settled.get(&id.to_string()).copied().unwrap_or_default();
-                    assert!(n > known, "{id}: beat {n} was done though {known} was confirmed");
+                    assert!(
+                        n > known,
+                        "{id}: beat {n} was done though {known} was confirmed"
+                    );
                 }
             }
         }
@@ -180,7 +226,12 @@ impl Fleet {
     async fn every_beat_was_written_once(&self, engine: &Engine) {
         let mut written: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for partition in 0..engine.store().partitions() {
-            for event in engine.store().events(partition, None, 100_000).await.unwrap() {
+            for event in engine
+                .store()
+                .events(partition, None, 100_000)
+                .await
+                .unwrap()
+            {
                 let entry = event.entry;
                 assert_eq!(entry.event, "BEAT", "{entry:?}");
                 let payload: serde_json::Value = serde_json::from_str(&entry.payload).unwrap();
@@ -189,8 +240,11 @@ impl Fleet {
             }
         }
         assert_eq!(written.len(), self.ids.len(), "{:?}", written.keys());
-        for (subject, beats) in written {
-            assert!(beats.iter().copied().eq(1..=self.beats), "{subject}: {beats:?}");
+        for id in &self.ids {
+            let view = engine.read::<Pulse>(id, false).await.unwrap().unwrap();
+            let (pulse, _) = view.machine.unwrap();
+            let beats = &written[id.id()];
+            assert!(beats.iter().copied().eq(1..=pulse.beats), "{id}: {beats:?}");
         }
     }
 }

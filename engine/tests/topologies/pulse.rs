@@ -1,4 +1,5 @@
-//! A workflow that beats so many times and is done; and the ledger of what was done in the world.
+//! A workflow that beats until it is told that it is enough; and the ledger of what was done in the
+//! world.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,8 +18,8 @@ const REST: Millis = 150;
 pub(crate) struct Pulse {
     /// Beats that are known to have been done.
     pub(crate) beats: u32,
-    /// Beats that there should be.
-    pub(crate) wanted: u32,
+    /// The next beat is the last.
+    enough: bool,
     /// When the next was planned.
     planned: Millis,
 }
@@ -26,15 +27,18 @@ pub(crate) struct Pulse {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     Resting {},
-    Beating {},
+    Beating {
+        again: bool,
+    },
     /// Nobody knows whether the last beat was done.
     Doubtful {},
-    Done {},
+    Finished {},
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Signal {
-    Begin(u32),
+    Begin,
+    Enough,
     /// A beat that was done by one who had lost the workflow meanwhile.
     Late(u32),
 }
@@ -59,47 +63,77 @@ pub(crate) enum Ended {
     event_identifier = "input"
 )]
 impl Pulse {
-    #[state]
-    fn resting(&mut self, input: &Input<Pulse>, context: &mut Context<'_, Pulse>) -> Outcome<Phase> {
+    #[state(name = "Resting", superstate = "always")]
+    fn resting(
+        &mut self,
+        input: &Input<Pulse>,
+        context: &mut Context<'_, Pulse>,
+    ) -> Outcome<Phase> {
         match input {
-            Input::Signal(Signal::Begin(wanted)) => {
-                self.wanted = *wanted;
-                self.rest(context)
-            }
+            Input::Signal(Signal::Begin) => self.rest(context),
             Input::TimerFired => self.beat(false, context),
-            _ => Handled,
+            _ => Super,
         }
     }
 
-    #[state]
-    fn beating(&mut self, input: &Input<Pulse>, context: &mut Context<'_, Pulse>) -> Outcome<Phase> {
+    #[state(name = "Beating", superstate = "always")]
+    fn beating(
+        &mut self,
+        again: &mut bool,
+        input: &Input<Pulse>,
+        context: &mut Context<'_, Pulse>,
+    ) -> Outcome<Phase> {
         match input {
-            Input::Outcome(Ended::Done(n)) | Input::Signal(Signal::Late(n)) => self.done(*n, context),
+            Input::Outcome(Ended::Done(n)) | Input::Signal(Signal::Late(n)) => {
+                self.done(*n, context)
+            }
             Input::Outcome(Ended::Unknown) | Input::ActivityLost(_) => {
                 context.effects.wake_at(context.now);
                 Transition(Phase::Doubtful {})
             }
-            Input::Outcome(Ended::NotSent) => {
-                self.planned = context.now;
+            // Not begun: as if it had not been asked for.
+            Input::Outcome(Ended::NotSent) | Input::Held { .. } => {
                 context.effects.wake_at(context.now);
-                Transition(Phase::Resting {})
+                self.planned = context.now;
+                if *again {
+                    Transition(Phase::Doubtful {})
+                } else {
+                    Transition(Phase::Resting {})
+                }
             }
-            _ => Handled,
+            _ => Super,
         }
     }
 
-    #[state]
-    fn doubtful(&mut self, input: &Input<Pulse>, context: &mut Context<'_, Pulse>) -> Outcome<Phase> {
+    #[state(name = "Doubtful", superstate = "always")]
+    fn doubtful(
+        &mut self,
+        input: &Input<Pulse>,
+        context: &mut Context<'_, Pulse>,
+    ) -> Outcome<Phase> {
         match input {
-            Input::Outcome(Ended::Done(n)) | Input::Signal(Signal::Late(n)) => self.done(*n, context),
+            Input::Outcome(Ended::Done(n)) | Input::Signal(Signal::Late(n)) => {
+                self.done(*n, context)
+            }
             Input::TimerFired => self.beat(true, context),
-            _ => Handled,
+            _ => Super,
         }
     }
 
-    #[state(name = "Done")]
-    fn finished(&mut self, input: &Input<Pulse>, context: &mut Context<'_, Pulse>) -> Outcome<Phase> {
+    #[state(name = "Finished")]
+    fn finished(
+        &mut self,
+        input: &Input<Pulse>,
+        context: &mut Context<'_, Pulse>,
+    ) -> Outcome<Phase> {
         let _ = (input, context);
+        Handled
+    }
+
+    #[superstate]
+    fn always(&mut self, input: &Input<Pulse>, context: &mut Context<'_, Pulse>) -> Outcome<Phase> {
+        let _ = context;
+        self.enough |= matches!(input, Input::Signal(Signal::Enough));
         Handled
     }
 }
@@ -112,7 +146,7 @@ impl Pulse {
         }
         let n = self.beats + 1;
         context.effects.perform(Beat { n, again });
-        Transition(Phase::Beating {})
+        Transition(Phase::Beating { again })
     }
 
     fn done(&mut self, n: u32, context: &mut Context<'_, Pulse>) -> Outcome<Phase> {
@@ -120,9 +154,11 @@ impl Pulse {
             return Handled;
         }
         self.beats = n;
-        context.effects.publish("BEAT", serde_json::json!({ "n": n }));
-        if n == self.wanted {
-            return Transition(Phase::Done {});
+        context
+            .effects
+            .publish("BEAT", serde_json::json!({ "n": n }));
+        if self.enough {
+            return Transition(Phase::Finished {});
         }
         self.rest(context)
     }
@@ -159,7 +195,13 @@ impl Workflow for Pulse {
     }
 
     fn describe(input: &Input<Self>) -> String {
-        format!("{input:?}")
+        match input {
+            Input::TimerFired => "TimerFired".to_owned(),
+            Input::ActivityLost(beat) => format!("ActivityLost {beat:?}"),
+            Input::Held { .. } => "Held".to_owned(),
+            Input::Signal(signal) => format!("{signal:?}"),
+            Input::Outcome(outcome) => format!("{outcome:?}"),
+        }
     }
 }
 

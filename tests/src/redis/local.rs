@@ -39,8 +39,28 @@ impl Local {
             .arg(directory.path())
             .args(settings)
             .stdin(Stdio::null());
+        Self::run(command, port, directory)
+    }
+
+    /// A Sentinel. It writes what it learns into its configuration.
+    pub(super) fn sentinel(program: &Path, port: u16, configuration: &str) -> Result<Self, String> {
+        let directory = TempDir::with_prefix("evergreen-sentinel-")
+            .map_err(|error| format!("a temporary directory: {error}"))?;
+        let file = directory.path().join("sentinel.conf");
+        std::fs::write(&file, configuration)
+            .map_err(|error| format!("the configuration of a Sentinel: {error}"))?;
+        let mut command = Command::new(program);
+        command
+            .arg(file)
+            .args(["--sentinel", "--dir"])
+            .arg(directory.path())
+            .stdin(Stdio::null());
+        Self::run(command, port, directory)
+    }
+
+    fn run(mut command: Command, port: u16, directory: TempDir) -> Result<Self, String> {
         let group = spawn(&mut command, directory.path())
-            .map_err(|error| format!("starting {}: {error}", program.display()))?;
+            .map_err(|error| format!("starting {command:?}: {error}"))?;
         Ok(Self {
             command,
             group,

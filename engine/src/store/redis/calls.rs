@@ -231,3 +231,73 @@ fn flag(is: bool) -> String {
 fn number(value: Option<u64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Claim, Commit, Signal};
+
+    /// In a cluster a script whose keys lie in different slots is refused.
+    #[test]
+    fn every_call_has_its_keys_in_one_slot() {
+        let keys = Keys::new("evergreen", 64);
+        let calls = Calls {
+            keys: &keys,
+            now: None,
+        };
+        let id = WorkflowId::new("ninjaone.credential", "acme/prod@user").unwrap();
+        let claim = Claim {
+            id: id.clone(),
+            claim: "c".to_owned(),
+            owner: "w".to_owned(),
+            lease: Duration::from_secs(15),
+            mode: ClaimMode::Due,
+            spare_owned: false,
+        };
+        let signal = Signal {
+            id: id.clone(),
+            payload: "{}".to_owned(),
+            preemptive: false,
+            ends_claim: None,
+            create: None,
+            durable: false,
+        };
+        let commit = Commit {
+            id: id.clone(),
+            fence: 1,
+            claim: "c".to_owned(),
+            commit: "d".to_owned(),
+            strict: false,
+            consumed: 0,
+            state: String::new(),
+            data: String::new(),
+            schema: 1,
+            wake_at: None,
+            visible_at: None,
+            activity: None,
+            keep: None,
+            finish: false,
+            park: None,
+            sealed: Vec::new(),
+            log: String::new(),
+            log_max: 0,
+            events: Vec::new(),
+            events_max: 1,
+            durable: false,
+        };
+        let renew = Extend::Renew(Duration::from_secs(15));
+        for call in [
+            calls.claim(&claim),
+            calls.signal(&signal),
+            calls.commit(&commit),
+            calls.read(&id, true),
+            calls.extend(&id, 1, "c", renew),
+            calls.reconcile(&id),
+        ] {
+            let call = call.unwrap();
+            assert!(call.is_of_one_slot(), "{}", call.script.name);
+        }
+    }
+}

@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Cmd, Pipeline, RedisResult, Value, cmd};
@@ -33,6 +33,10 @@ const QUEUE: usize = 1024;
 /// What one acknowledgement covers at most, so that a group is written well within its deadline. A
 /// server with `appendfsync everysec` confirms one group a second, however small.
 const GROUP: usize = 1024;
+
+/// A connection that was not used for so long is asked whether it is still there, so that a restarted
+/// server is noticed before anything is sent to it.
+const IDLE: Duration = Duration::from_millis(50);
 
 /// What one caller wants to be written, and to know whether the servers confirmed it.
 struct Errand {
@@ -158,6 +162,7 @@ struct Line {
     /// Whether a confirmed write is on a disk.
     disk: bool,
     terms: Terms,
+    used: Instant,
 }
 
 async fn run(
@@ -166,7 +171,7 @@ async fn run(
     mut errands: mpsc::Receiver<Errand>,
     disks: Arc<AtomicBool>,
 ) {
-    let mut line = None;
+    let mut line: Option<Line> = None;
     let mut group = Vec::new();
     while errands.recv_many(&mut group, GROUP).await > 0 {
         // Whoever gave up is not surprised by a write that comes late, nor by none.
@@ -174,9 +179,14 @@ async fn run(
         if wanted.is_empty() {
             continue;
         }
-        let ready = match line.take() {
-            Some(line) => Ok(line),
-            None => Line::open(&connector, terms).await,
+        let kept = match line.take() {
+            Some(line) => line.still_there().await,
+            None => Ok(None),
+        };
+        let ready = match kept {
+            Ok(Some(line)) => Ok(line),
+            Ok(None) => Line::open(&connector, terms).await,
+            Err(silent) => Err(silent),
         };
         match ready {
             Ok(mut ready) => {
@@ -216,7 +226,21 @@ impl Line {
             wait,
             disk,
             terms,
+            used: Instant::now(),
         })
+    }
+
+    /// The connection if it can be used, nothing if it is broken. A server that does not answer is an
+    /// error: a new connection to it would not be answered either.
+    async fn still_there(mut self) -> RedisResult<Option<Self>> {
+        if self.used.elapsed() < IDLE {
+            return Ok(Some(self));
+        }
+        match cmd("PING").exec_async(&mut self.connection).await {
+            Ok(()) => Ok(Some(self)),
+            Err(error) if error.is_timeout() => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Serves one group. Returns whether the connection can serve another.
@@ -226,6 +250,7 @@ impl Line {
                 for (errand, answer) in group.into_iter().zip(answers) {
                     errand.answer(answer.map(|value| (value, confirmed)));
                 }
+                self.used = Instant::now();
                 // A server that does not confirm may have changed its ways; a new connection asks.
                 confirmed
             }

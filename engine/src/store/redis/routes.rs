@@ -164,10 +164,13 @@ impl Routes {
     async fn look(&self, unasked: bool) -> Result<(), Fault> {
         let mut looked = self.looked.lock().await;
         let known = self.known();
-        let just = looked.is_some_and(|at| at.elapsed() < PAUSE) && !known.is_empty();
+        // What was suspected meanwhile stays suspected.
+        if looked.is_some_and(|at| at.elapsed() < PAUSE) && !known.is_empty() {
+            return Ok(());
+        }
         // Whoever suspects something from here on is heard.
-        let suspected = self.suspected.swap(just, Ordering::AcqRel);
-        if just || !(suspected || unasked) {
+        let suspected = self.suspected.swap(false, Ordering::AcqRel);
+        if !(suspected || unasked) {
             return Ok(());
         }
         let limit = self.options.reply_timeout / 2;

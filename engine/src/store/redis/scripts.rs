@@ -81,6 +81,11 @@ impl Call {
         self.keys.first().map_or(0, |key| slot_of(key))
     }
 
+    #[cfg(test)]
+    pub(super) fn is_of_one_slot(&self) -> bool {
+        !self.keys.is_empty() && self.keys.iter().all(|key| slot_of(key) == self.slot())
+    }
+
     /// As it goes over the wire.
     pub(super) fn command(&self) -> Cmd {
         let mut command = redis::cmd(self.script.command);

@@ -1,23 +1,29 @@
 //! Who is the master, as the Sentinels know it.
 //!
-//! One Sentinel alone may be cut off together with a master that was replaced long ago. So all are
-//! asked at once, a majority is waited for, and among what they say the highest configuration epoch
-//! counts, which is how they decide among themselves. Where fewer answer, these are believed: a fleet
-//! should not stop because Sentinels did. The server is then asked itself, and is used only if it
+//! One Sentinel alone may be cut off together with a master that was replaced long ago, and after a
+//! failover those that did not lead it hear of it a little later. So all are asked at once, and among
+//! what they say the highest configuration epoch counts, which is how they decide among themselves.
+//! Once a majority has answered, the others are waited for only a moment longer. Where fewer answer,
+//! these are believed: a fleet should not stop because Sentinels did. The server is then asked itself, and is used only if it
 //! says that it is a master.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisResult, cmd};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::address::{Address, Login};
 use super::endpoint::Endpoint;
 use super::errors::Fault;
 use super::options::RedisOptions;
+
+/// How long the others are waited for once a majority has answered.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Those that were named.
 pub(super) struct Sentinels {
@@ -69,11 +75,19 @@ impl Sentinels {
         let mut asked: FuturesUnordered<_> = self.all.iter().map(|s| s.ask(&self.master)).collect();
         let majority = self.all.len() / 2 + 1;
         let (mut opinions, mut why) = (Vec::new(), None);
-        while opinions.len() < majority {
-            match asked.next().await {
-                Some(Ok(opinion)) => opinions.push(opinion),
-                Some(Err(fault)) => why = Some(fault),
-                None => break,
+        let mut until = None;
+        loop {
+            let next = match until {
+                Some(until) => tokio::time::timeout_at(until, asked.next()).await,
+                None => Ok(asked.next().await),
+            };
+            match next {
+                Ok(Some(Ok(opinion))) => opinions.push(opinion),
+                Ok(Some(Err(fault))) => why = Some(fault),
+                Ok(None) | Err(_) => break,
+            }
+            if opinions.len() >= majority {
+                until.get_or_insert_with(|| Instant::now() + GRACE);
             }
         }
         let best = opinions.into_iter().max_by_key(|opinion| opinion.epoch);

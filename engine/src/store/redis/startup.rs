@@ -29,9 +29,9 @@ pub(super) async fn check(
     let mut warnings = Vec::new();
     let nodes = ways.table("looking at the servers").await?.nodes();
     for node in &nodes {
-        let warning = server(ways, node, options).await?;
         // Where there are several, it matters which.
-        warnings.extend(warning.map(|warning| match nodes.len() {
+        let told = server(ways, node, options).await?.into_iter();
+        warnings.extend(told.map(|warning| match nodes.len() {
             1 => warning,
             _ => format!("{}: {warning}", node.at),
         }));
@@ -49,7 +49,7 @@ async fn server(
     ways: &Ways,
     node: &Node,
     options: &RedisOptions,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Vec<String>, StoreError> {
     let text: String = ways
         .query_at("looking at the server", node, &cmd("INFO"))
         .await?;
@@ -66,7 +66,24 @@ async fn server(
     } else {
         snapshots(ways, node).await?
     };
-    persistence(&name, &info, saves, options.allow_volatile)
+    let kept = persistence(&name, &info, saves, options.allow_volatile)?;
+    Ok(kept
+        .into_iter()
+        .chain(confirming(&info, options.replicas))
+        .collect())
+}
+
+/// Who is to confirm what must not be lost should be there.
+fn confirming(info: &Info, replicas: u32) -> Option<String> {
+    let following = info.get("connected_slaves").unwrap_or("0");
+    let enough = following.parse().is_ok_and(|there: u32| there >= replicas);
+    (!enough).then(|| {
+        format!(
+            "{replicas} replicas have to confirm what must not be lost (EVERGREEN_REPLICAS), and \
+             {following} follow: until there are enough of them nothing of that kind is confirmed, and \
+             no activity begins"
+        )
+    })
 }
 
 /// A node of a cluster holds some keys today and others tomorrow.
@@ -243,6 +260,14 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
+    }
+
+    #[test]
+    fn replicas_that_are_missing_are_warned_of() {
+        let two = info("connected_slaves:2");
+        assert_eq!(confirming(&two, 2), None);
+        assert!(confirming(&two, 3).unwrap().contains("2 follow"));
+        assert_eq!(confirming(&info(""), 0), None);
     }
 
     #[test]

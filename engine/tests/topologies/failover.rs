@@ -1,0 +1,112 @@
+//! A master dies while workers run, and a replica takes over.
+
+use std::time::Duration;
+
+use evergreen_engine::WorkflowId;
+use evergreen_engine::store::redis::RedisOptions;
+
+use crate::fleet::{Fleet, options};
+use crate::support::{Cluster, Watched, tell, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_sentinels_promote_goes_on_where_the_master_ended() {
+    let mut watched = Watched::start(2).await;
+    let fleet = Fleet::start(options(&watched.url(), 1), 3, 24).await;
+    fleet.has_beaten(2, |_| true).await;
+    let old = watched.servers[0].port();
+    watched.servers[0].end();
+    watched.successor(old).await;
+    fleet.has_beaten(1, |_| true).await;
+    fleet.holds_together().await;
+}
+
+/// The replica misses what came while it stood still. None of that was acknowledged, so nothing that
+/// anybody relied on is lost when it takes over all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_when_the_master_dies_lacks_nothing_that_was_acknowledged() {
+    let mut watched = Watched::start(1).await;
+    let options = RedisOptions {
+        confirm_timeout: Duration::from_millis(1500),
+        ..options(&watched.url(), 1)
+    };
+    let fleet = Fleet::start(options, 3, 24).await;
+    fleet.has_beaten(2, |_| true).await;
+    let master = watched.servers[0].port();
+    watched.servers[1].stop();
+    // Turns go on to be written, but nothing is done on the strength of it.
+    let before = length(master).await;
+    until("intents that only the master has", async || {
+        let now = length(master).await;
+        if now > before + 1000 {
+            Ok(())
+        } else {
+            Err((before, now))
+        }
+    })
+    .await;
+    let done = fleet.done(|_| true);
+    let offset = length(master).await;
+    until("more of them", async || {
+        let now = length(master).await;
+        if now > offset + 1000 {
+            Ok(())
+        } else {
+            Err((offset, now))
+        }
+    })
+    .await;
+    assert_eq!(
+        fleet.done(|_| true),
+        done,
+        "done although the replica had not heard of it"
+    );
+    watched.servers[0].end();
+    watched.servers[1].go_on();
+    assert_eq!(watched.successor(master).await, 1);
+    // Without a replica nothing is acknowledged, so the fleet waits for one.
+    watched.servers[0].restart();
+    fleet.has_beaten(1, |_| true).await;
+    fleet.holds_together().await;
+}
+
+/// How much a master has written for its replicas, in bytes.
+async fn length(port: u16) -> u64 {
+    let info: String = tell(port, &["INFO", "replication"]).await.unwrap();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("master_repl_offset:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_loses_a_master_goes_on_with_its_replica_and_meanwhile_with_the_others() {
+    let mut cluster = Cluster::start(3, 3).await;
+    let fleet = Fleet::start(options(&cluster.url(), 1), 3, 48).await;
+    fleet.has_beaten(2, |_| true).await;
+
+    let old = cluster.servers[0].port();
+    let (mut held_by_it, mut one_of_them) = (Vec::<WorkflowId>::new(), String::new());
+    for id in fleet.ids() {
+        let key = cluster.key(&fleet.key(id)).await;
+        if cluster.holder(&key).await == old {
+            held_by_it.push(id.clone());
+            one_of_them = key;
+        }
+    }
+    assert!(
+        !held_by_it.is_empty() && held_by_it.len() < 40,
+        "{held_by_it:?}"
+    );
+    cluster.servers[0].end();
+    // Those of the other masters do not wait for it.
+    fleet.has_beaten(2, |id| !held_by_it.contains(id)).await;
+    until("the replica in its place", async || {
+        let now = cluster.holder(&one_of_them).await;
+        if now == old { Err(now) } else { Ok(()) }
+    })
+    .await;
+    // It has no replica any more that could acknowledge anything, until the dead one comes back as such.
+    cluster.servers[0].restart();
+    fleet.has_beaten(1, |id| held_by_it.contains(id)).await;
+    fleet.holds_together().await;
+}

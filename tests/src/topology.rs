@@ -1,0 +1,128 @@
+//! Servers that belong together: a master with replicas and Sentinels, and a cluster.
+//!
+//! Always private processes of this machine, of the same program as any other Redis of the tests: in
+//! containers each would have to be told the addresses under which the others and the test see it.
+
+#[allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "shared with the engine's tests, where what cannot go on ends"
+)]
+#[path = "../../engine/tests/support/forming.rs"]
+mod forming;
+
+use crate::redis::{RedisServer, Sentinel};
+use forming::{MASTER, tell, until};
+
+/// A replica follows as soon as it is there, and is missed as soon as it is gone.
+const FOLLOWING: [&str; 2] = ["--repl-ping-replica-period", "1"];
+
+/// A master, its replicas, and three Sentinels, two of which decide.
+#[derive(Debug)]
+pub struct Watched {
+    /// The master of the beginning comes first.
+    pub servers: Vec<RedisServer>,
+    sentinels: Vec<Sentinel>,
+}
+
+impl Watched {
+    /// Starts them; when this returns, all know each other.
+    pub async fn start(replicas: usize) -> Self {
+        let master = RedisServer::start_process(&FOLLOWING).await;
+        let port = master.port().to_string();
+        let follow = [&FOLLOWING[..], &["--replicaof", "127.0.0.1", &port]].concat();
+        let mut servers = vec![master];
+        for _ in 0..replicas {
+            servers.push(RedisServer::start_process(&follow).await);
+        }
+        let wanted = replicas.to_string();
+        until("a master with replicas", async || {
+            let have = servers[0]
+                .try_cli::<String>(&["WAIT", &wanted, "100"])
+                .await;
+            match have {
+                Ok(have) if have == wanted => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        let watch = servers[0].port();
+        let sentinels: Vec<Sentinel> = (0..3)
+            .map(|_| Sentinel::start(|port| forming::sentinel(port, watch)))
+            .collect();
+        let ports: Vec<u16> = sentinels.iter().map(Sentinel::port).collect();
+        forming::sentinels(&ports, replicas).await;
+        Self { servers, sentinels }
+    }
+
+    /// The URL, as `EVERGREEN_REDIS_URL` wants it.
+    pub fn url(&self) -> String {
+        let hosts = hosts(self.sentinels.iter().map(Sentinel::port));
+        format!("redis+sentinel://{hosts}/0?master={MASTER}")
+    }
+
+    /// Returns when all Sentinels call another master than the one at the port `old`.
+    pub async fn is_replaced(&self, old: u16) {
+        for sentinel in &self.sentinels {
+            until("another master", async || {
+                let ask = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER];
+                let told: (String, u16) = tell(sentinel.port(), &ask)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                if told.1 == old {
+                    Err(format!("{told:?}"))
+                } else {
+                    Ok(())
+                }
+            })
+            .await;
+        }
+    }
+}
+
+/// A cluster; its first servers were masters at the beginning, and each has a replica.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Three masters, and their replicas in the same order.
+    pub servers: Vec<RedisServer>,
+}
+
+impl Cluster {
+    /// Starts three masters with a replica each; when this returns, all agree.
+    pub async fn start() -> Self {
+        let settings = [&FOLLOWING[..], &forming::NODE].concat();
+        let mut servers = Vec::new();
+        for _ in 0..6 {
+            servers.push(RedisServer::start_process(&settings).await);
+        }
+        let ports: Vec<u16> = servers.iter().map(RedisServer::port).collect();
+        forming::cluster(&ports, 3).await;
+        Self { servers }
+    }
+
+    /// The URL, as `EVERGREEN_REDIS_URL` wants it.
+    pub fn url(&self) -> String {
+        let hosts = hosts(self.servers.iter().map(RedisServer::port));
+        format!("redis+cluster://{hosts}")
+    }
+
+    /// Returns when the replica of the master at this place has taken over.
+    pub async fn is_replaced(&self, place: usize) {
+        let replica = &self.servers[place + 3];
+        until("a replica that took over", async || {
+            let role = replica.try_cli::<String>(&["INFO", "replication"]).await;
+            let role = role.map_err(|error| error.to_string())?;
+            if role.contains("role:master") {
+                Ok(())
+            } else {
+                Err(role)
+            }
+        })
+        .await;
+    }
+}
+
+fn hosts(ports: impl Iterator<Item = u16>) -> String {
+    let hosts: Vec<String> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+    hosts.join(",")
+}

@@ -1,0 +1,120 @@
+//! The main job where a server may be replaced under the fleet's hands: worker processes keep every
+//! integration alive while the master that Sentinels watch dies, and while a cluster loses a third of
+//! itself.
+//!
+//! What is asked of the store itself, and of slots that move, is in the engine's `tests/topologies`.
+
+#![expect(clippy::unwrap_used, reason = "all of it is a test, its helpers too")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evergreen_tests::eventually;
+use evergreen_tests::fleet::{Fleet, Plan};
+use evergreen_tests::topology::{Cluster, Watched};
+use serde_json::Value;
+
+/// Tokens live 12 s and are refreshed after half of that, so there is time to lose a master in.
+const PLAN: Plan = Plan {
+    integrations: 40,
+    workers: 3,
+    life_s: 12,
+    watch: Duration::from_secs(4),
+    lease_s: 4,
+    answer_ms: 100,
+};
+
+fn store(url: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("EVERGREEN_REDIS_URL", url),
+        ("EVERGREEN_REPLICAS", "1".to_owned()),
+    ]
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+/// How many refreshes the provider has seen succeed, of the integration with the fewest.
+async fn least(fleet: &Fleet) -> u64 {
+    let ledger = fleet.ledger().await;
+    let chains = ledger["chains"].as_array().unwrap().clone();
+    let succeeded = chains
+        .iter()
+        .map(|chain| number(&chain["refreshes_succeeded"]));
+    succeeded.min().unwrap_or_default()
+}
+
+/// Every integration is refreshed so many times more.
+async fn goes_on(fleet: &Fleet, times: u64) {
+    let wanted = least(fleet).await + times;
+    eventually(
+        "refreshes of every integration",
+        Duration::from_secs(90),
+        async || (least(fleet).await >= wanted).then_some(()),
+    )
+    .await;
+}
+
+/// Nobody lost a grant, and no refresh token was sent more often than the one retry allows.
+async fn nothing_was_lost(mut fleet: Fleet) {
+    goes_on(&fleet, 1).await;
+    let all = fleet.settled().await;
+    let sick: Vec<&Value> = all
+        .iter()
+        .filter(|one| one["state"] != "Scheduled")
+        .collect();
+    assert!(sick.is_empty(), "{sick:#?}");
+    let mut presented: BTreeMap<String, u64> = BTreeMap::new();
+    for entry in fleet.entries().await {
+        if let Some(token) = entry["fingerprint"].as_str() {
+            *presented.entry(token.to_owned()).or_default() += 1;
+        }
+    }
+    let most = presented.values().max().copied().unwrap_or_default();
+    let ledger = fleet.ledger().await;
+    println!(
+        "{} refresh tokens presented, each {most} times at most",
+        presented.len()
+    );
+    println!("requests {}", ledger["totals"]);
+    assert!(most <= 2, "a refresh token was presented {most} times");
+    for chain in ledger["chains"].as_array().unwrap() {
+        assert_eq!(
+            number(&chain["open_gap_ms"]),
+            0,
+            "without a valid token: {chain}"
+        );
+    }
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_loses_no_grant_when_sentinels_replace_the_master() {
+    let mut watched = Watched::start(2).await;
+    let url = watched.url();
+    let replica = watched.servers.pop().unwrap();
+    let mut fleet = Fleet::over(PLAN, replica, store(url)).await;
+    fleet.watch(|_, _| {}).await;
+    let old = watched.servers[0].port();
+    watched.servers[0].kill().await;
+    watched.is_replaced(old).await;
+    goes_on(&fleet, 1).await;
+    // It comes back as a replica, which the Sentinels tell it.
+    watched.servers[0].restart().await;
+    nothing_was_lost(fleet).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_loses_no_grant_when_a_cluster_loses_a_master() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.url();
+    let replica = cluster.servers.pop().unwrap();
+    let mut fleet = Fleet::over(PLAN, replica, store(url)).await;
+    fleet.watch(|_, _| {}).await;
+    cluster.servers[0].kill().await;
+    cluster.is_replaced(0).await;
+    // Only then is there a replica again that can confirm what the new master writes.
+    cluster.servers[0].restart().await;
+    nothing_was_lost(fleet).await;
+}
