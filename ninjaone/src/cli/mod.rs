@@ -22,6 +22,7 @@ mod completions;
 mod connect;
 mod dev;
 mod disconnect;
+mod doctor;
 mod events;
 mod exec;
 mod explain;
@@ -48,6 +49,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod top;
 mod ui;
 mod usage;
 mod words;
@@ -111,10 +113,12 @@ pub(crate) enum Command {
     Token(token::Args),
     Exec(exec::Args),
     Events(events::Args),
+    Top(top::Args),
     Apikeys(apikeys::Args),
     Keys(keys::Args),
     Journal(journal::Args),
     Migrate(migrate::Args),
+    Doctor(Box<doctor::Args>),
     Completions(completions::Args),
 }
 
@@ -181,6 +185,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Keys(args) => keys::run(&args, ui),
         Command::Journal(args) => journal::run(args, ui).await,
         Command::Migrate(args) => migrate::run(args, ui).await,
+        Command::Doctor(args) => doctor::run(*args, ui).await,
         Command::Apikeys(args) => apikeys::run(args, ui).await,
         Command::Completions(args) => completions::run(&args, ui),
         // Clients of the API.
@@ -197,6 +202,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Token(args) => token::run(args, &api()?, ui).await,
         Command::Exec(args) => exec::run(args, &api()?, ui).await,
         Command::Events(args) => events::run(args, &api()?, ui).await,
+        Command::Top(args) => top::run(args, &api()?, ui).await,
     }
 }
 

@@ -42,6 +42,8 @@ fn every_command_of_the_surface_is_understood() {
         "exec acme/prod -- printenv --null -- x",
         "events --follow",
         "keys generate",
+        "doctor --redis-url redis://h --json",
+        "top --every 2s --once",
         "journal list --dir /mnt/x --json",
         "journal replay --dir /mnt/x --redis-url redis://h",
         "migrate --redis-url redis://h --partitions 64",

@@ -14,7 +14,7 @@ use super::sse::Events;
 use crate::handoff::{Handed, RefreshToken};
 use crate::import::report::Report;
 use crate::integration::{GrantRef, IntegrationId, Target};
-use crate::service::{Explanation, StatusView};
+use crate::service::{Explanation, FleetStatus, StatusView};
 
 /// Grants on a page.
 const PAGE: usize = 500;
@@ -88,6 +88,15 @@ impl Api {
     pub(crate) async fn explain(&self, target: &Target) -> Result<Explanation, Failure> {
         let request = self.about(Method::GET, target, "/explain");
         self.ask(&format!("explaining {target}"), request).await
+    }
+
+    /// The fleet at a glance.
+    ///
+    /// # Errors
+    /// As the API says, or that it does not answer.
+    pub(crate) async fn fleet(&self) -> Result<FleetStatus, Failure> {
+        let request = self.request(Method::GET, "/v1/fleet");
+        self.ask("looking at the fleet", request).await
     }
 
     /// Refreshes now.

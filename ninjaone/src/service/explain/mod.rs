@@ -168,7 +168,10 @@ impl App {
 
     /// By how many seconds the store's clock is ahead of this process's. The time that the question
     /// took is shared out evenly.
-    pub(super) async fn clock_skew_s(&self) -> Result<f64, ServiceError> {
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn clock_skew_s(&self) -> Result<f64, ServiceError> {
         let before = chrono::Utc::now().timestamp_millis();
         let store = self.store().now().await?;
         let after = chrono::Utc::now().timestamp_millis();
