@@ -211,6 +211,7 @@ fn show(told: &[Check], ui: &mut Ui) -> Result<(), super::failure::Failure> {
     lines.push(String::new());
     lines.push(match (warn, fail) {
         (0, 0) => format!("all {ok} looks found nothing wrong"),
+        (1, fail) => format!("{ok} ok, 1 warning, {fail} failed"),
         (warn, fail) => format!("{ok} ok, {warn} warnings, {fail} failed"),
     });
     ui.say(&lines.join("\n"))

@@ -5,6 +5,8 @@
 //! found is judged in `judge.rs`, which is a function of these facts.
 
 mod judge;
+#[cfg(test)]
+mod tests;
 
 use evergreen_engine::heartbeat::{PERIOD, WORKERS, WorkerLine};
 use evergreen_engine::time::rfc3339;
