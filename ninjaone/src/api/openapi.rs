@@ -21,7 +21,7 @@ use super::{
     paths(
         health::alive, health::ready, metrics::show,
         integrations::list, integrations::status, integrations::adopt, integrations::disconnect,
-        integrations::refresh, integrations::reset, integrations::history, integrations::explain,
+        integrations::refresh, integrations::reset, integrations::requeue, integrations::history, integrations::explain,
         consent::invite, consent::begin, consent::finish,
         tokens::read, backfill::run, events::follow, fleet::show, apikeys::list, apikeys::create, apikeys::revoke,
         show, pages::dashboard, pages::integration, pages::asset,

@@ -99,6 +99,11 @@ pub(super) fn all() -> Routes {
         )
         .add(
             "post",
+            "/v1/integrations/{tenant}/{integration}/requeue",
+            integrations::requeue,
+        )
+        .add(
+            "post",
             "/v1/integrations/{tenant}/{integration}/connect",
             consent::invite,
         )

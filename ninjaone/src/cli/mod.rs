@@ -39,6 +39,7 @@ mod migrate;
 mod min_validity;
 mod progress;
 mod refresh;
+mod requeue;
 mod reset;
 mod secret_file;
 mod serve;
@@ -109,6 +110,7 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Refresh(refresh::Args),
     Reset(reset::Args),
+    Requeue(requeue::Args),
     Disconnect(disconnect::Args),
     Token(token::Args),
     Exec(exec::Args),
@@ -198,6 +200,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Explain(args) => explain::run(args, &api()?, ui).await,
         Command::Refresh(args) => refresh::run(args, &api()?, ui).await,
         Command::Reset(args) => reset::run(args, &api()?, ui).await,
+        Command::Requeue(args) => requeue::run(args, &api()?, ui).await,
         Command::Disconnect(args) => disconnect::run(args, &api()?, ui).await,
         Command::Token(args) => token::run(args, &api()?, ui).await,
         Command::Exec(args) => exec::run(args, &api()?, ui).await,

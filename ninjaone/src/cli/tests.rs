@@ -36,6 +36,7 @@ fn every_command_of_the_surface_is_understood() {
         "explain acme/prod@client --json",
         "refresh acme/prod",
         "reset acme/prod",
+        "requeue acme/prod@user",
         "disconnect acme/prod@user",
         "token acme/prod --min-validity 300 --format tokens-json --with-refresh-token",
         "token acme/prod --watch t.json",

@@ -43,7 +43,7 @@ pub use feed::{EventCursor, EventView};
 pub use fleet::{FleetStatus, Moment, Trouble, WorkerView};
 pub use follow::Follow;
 pub use list::{ListQuery, Listing};
-pub use operate::BackfillAsk;
+pub use operate::{BackfillAsk, RequeueAnswer};
 pub use start::{App, AppOptions, StartError, Surroundings};
 pub use token::TokenAsk;
 pub use view::{ProviderView, StatusView};
