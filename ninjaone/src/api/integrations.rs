@@ -17,7 +17,7 @@ use crate::integration::{GrantKind, Target};
 use crate::provider::{InstanceUrl, Region};
 use crate::service::{
     AdoptOptions, Adopted, App, ClientConnect, Explanation, ListQuery, Listing, Offer,
-    ServiceError, StatusView,
+    RequeueAnswer, ServiceError, StatusView,
 };
 
 /// Integrations on one page, if the caller does not say.
@@ -163,6 +163,22 @@ pub(super) async fn reset(
     on.query.end()?;
     acted(&on.key, "reset", &on.target);
     Ok(Json(site.app().reset(&on.target).await?))
+}
+
+/// Gives an integration back to the workers that waits for a human.
+#[utoipa::path(post, path = "/v1/integrations/{tenant}/{integration}/requeue", tag = "integrations",
+    security(("api_key" = ["admin"])),
+    params(("tenant" = String, Path), ("integration" = String, Path),
+        ("grant" = Option<String>, Query, description = "`user` or `client`")),
+    responses((status = 200, description = "Whether it was parked, and how it stands",
+        body = RequeueAnswer)))]
+pub(super) async fn requeue(
+    State(site): State<Site>,
+    on: On<Admin>,
+) -> Result<Json<RequeueAnswer>, Problem> {
+    on.query.end()?;
+    acted(&on.key, "requeue", &on.target);
+    Ok(Json(site.app().requeue(&on.target).await?))
 }
 
 /// What a disconnect did.

@@ -7,7 +7,7 @@
 //! | `layers` | what surrounds every request: log line, headers, a net under panics |
 //! | `auth` | API keys: [`KeyStore`], scopes, tenants |
 //! | `input`, `problem` | what callers send, and what they are told when it is wrong |
-//! | `integrations`, `tokens`, `events`, `backfill`, `apikeys` | `/v1` |
+//! | `integrations`, `tokens`, `events`, `fleet`, `backfill`, `apikeys` | `/v1` |
 //! | `consent` | a person's way to NinjaOne and back |
 //! | `pages`, `assets/` | the dashboard |
 //! | `health`, `metrics` | for whatever watches the fleet |
@@ -21,6 +21,7 @@ mod auth;
 mod backfill;
 mod consent;
 mod events;
+mod fleet;
 mod health;
 mod input;
 mod integrations;

@@ -6,7 +6,9 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, Respon
 use utoipa::{Modify, OpenApi};
 
 use super::problem::Problem;
-use super::{apikeys, backfill, consent, events, health, integrations, metrics, pages, tokens};
+use super::{
+    apikeys, backfill, consent, events, fleet, health, integrations, metrics, pages, tokens,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,9 +21,9 @@ use super::{apikeys, backfill, consent, events, health, integrations, metrics, p
     paths(
         health::alive, health::ready, metrics::show,
         integrations::list, integrations::status, integrations::adopt, integrations::disconnect,
-        integrations::refresh, integrations::reset, integrations::history, integrations::explain,
+        integrations::refresh, integrations::reset, integrations::requeue, integrations::history, integrations::explain,
         consent::invite, consent::begin, consent::finish,
-        tokens::read, backfill::run, events::follow, apikeys::list, apikeys::create, apikeys::revoke,
+        tokens::read, backfill::run, events::follow, fleet::show, apikeys::list, apikeys::create, apikeys::revoke,
         show, pages::dashboard, pages::integration, pages::asset,
     ),
     components(schemas(Problem)),

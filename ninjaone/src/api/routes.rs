@@ -9,7 +9,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::problem::Problem;
 use super::{
-    Site, apikeys, backfill, consent, events, health, integrations, metrics, openapi, pages, tokens,
+    Site, apikeys, backfill, consent, events, fleet, health, integrations, metrics, openapi, pages,
+    tokens,
 };
 
 /// A router, and what it serves.
@@ -98,6 +99,11 @@ pub(super) fn all() -> Routes {
         )
         .add(
             "post",
+            "/v1/integrations/{tenant}/{integration}/requeue",
+            integrations::requeue,
+        )
+        .add(
+            "post",
             "/v1/integrations/{tenant}/{integration}/connect",
             consent::invite,
         )
@@ -115,6 +121,7 @@ pub(super) fn all() -> Routes {
         )
         .add("post", "/v1/backfill", backfill::run)
         .get("/v1/events", events::follow)
+        .get("/v1/fleet", fleet::show)
         .get("/v1/apikeys", apikeys::list)
         .add("post", "/v1/apikeys", apikeys::create)
         .add("delete", "/v1/apikeys/{id}", apikeys::revoke)

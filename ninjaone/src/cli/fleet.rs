@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergreen_engine::store::Store;
-use evergreen_engine::store::redis::RedisStore;
+use evergreen_engine::store::redis::{Meta, RedisOptions, RedisStore};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure, chain};
@@ -18,12 +18,17 @@ use crate::telemetry::Telemetry;
 /// How long connecting to a host of NinjaOne may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reads the settings and starts the log.
-pub(super) fn settings(flags: &SettingFlags, role: Role) -> Result<Config, Failure> {
+/// Reads the settings, for a command that tells by itself what is odd about them.
+pub(super) fn quiet_settings(flags: &SettingFlags, role: Role) -> Result<Config, Failure> {
     let sources = flags
         .sources()
         .map_err(|e| Failure::of(Exit::Usage, "reading the settings", &e))?;
-    let config = config::load(&sources, role).map_err(|e| settings_failure(&e))?;
+    config::load(&sources, role).map_err(|e| settings_failure(&e))
+}
+
+/// Reads the settings and starts the log.
+pub(super) fn settings(flags: &SettingFlags, role: Role) -> Result<Config, Failure> {
+    let config = quiet_settings(flags, role)?;
     logging::start(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -43,16 +48,37 @@ pub(super) fn settings(flags: &SettingFlags, role: Role) -> Result<Config, Failu
 pub(super) async fn redis(
     config: &StoreConfig,
 ) -> Result<(Arc<dyn Store>, String, String), Failure> {
-    let doing = "connecting to Redis";
-    let store = RedisStore::connect(config.options())
-        .await
-        .map_err(|e| store_failure(doing, &e))?;
-    for warning in store.warnings() {
+    let found = look_at_redis(config.options()).await?;
+    for warning in &found.warnings {
         tracing::warn!("{warning}");
     }
+    Ok((found.store, found.meta.salt, found.place))
+}
+
+/// A Redis that is as it must be.
+pub(super) struct FoundRedis {
+    pub(super) store: Arc<dyn Store>,
+    /// What the key space says of itself.
+    pub(super) meta: Meta,
+    /// Its address without password.
+    pub(super) place: String,
+    /// What is not forbidden but should be known.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Connects, and tells what is odd.
+pub(super) async fn look_at_redis(options: RedisOptions) -> Result<FoundRedis, Failure> {
+    let doing = "connecting to Redis";
+    let store = RedisStore::connect(options)
+        .await
+        .map_err(|e| store_failure(doing, &e))?;
     let meta = store.meta().await.map_err(|e| store_failure(doing, &e))?;
-    let url = store.masked_url();
-    Ok((Arc::new(store), meta.salt, url))
+    Ok(FoundRedis {
+        place: store.masked_url(),
+        warnings: store.warnings().to_vec(),
+        meta,
+        store: Arc::new(store),
+    })
 }
 
 /// The store that the settings name.

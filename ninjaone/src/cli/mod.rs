@@ -22,6 +22,7 @@ mod completions;
 mod connect;
 mod dev;
 mod disconnect;
+mod doctor;
 mod events;
 mod exec;
 mod explain;
@@ -38,6 +39,7 @@ mod migrate;
 mod min_validity;
 mod progress;
 mod refresh;
+mod requeue;
 mod reset;
 mod secret_file;
 mod serve;
@@ -48,6 +50,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod top;
 mod ui;
 mod usage;
 mod words;
@@ -107,14 +110,17 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Refresh(refresh::Args),
     Reset(reset::Args),
+    Requeue(requeue::Args),
     Disconnect(disconnect::Args),
     Token(token::Args),
     Exec(exec::Args),
     Events(events::Args),
+    Top(top::Args),
     Apikeys(apikeys::Args),
     Keys(keys::Args),
     Journal(journal::Args),
     Migrate(migrate::Args),
+    Doctor(Box<doctor::Args>),
     Completions(completions::Args),
 }
 
@@ -181,6 +187,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Keys(args) => keys::run(&args, ui),
         Command::Journal(args) => journal::run(args, ui).await,
         Command::Migrate(args) => migrate::run(args, ui).await,
+        Command::Doctor(args) => doctor::run(*args, ui).await,
         Command::Apikeys(args) => apikeys::run(args, ui).await,
         Command::Completions(args) => completions::run(&args, ui),
         // Clients of the API.
@@ -193,10 +200,12 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Explain(args) => explain::run(args, &api()?, ui).await,
         Command::Refresh(args) => refresh::run(args, &api()?, ui).await,
         Command::Reset(args) => reset::run(args, &api()?, ui).await,
+        Command::Requeue(args) => requeue::run(args, &api()?, ui).await,
         Command::Disconnect(args) => disconnect::run(args, &api()?, ui).await,
         Command::Token(args) => token::run(args, &api()?, ui).await,
         Command::Exec(args) => exec::run(args, &api()?, ui).await,
         Command::Events(args) => events::run(args, &api()?, ui).await,
+        Command::Top(args) => top::run(args, &api()?, ui).await,
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Ui {
     pub width: Option<u16>,
     /// Somebody watches standard error.
     pub watched: bool,
+    /// Standard output is a terminal.
+    pub live: bool,
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
 }
@@ -34,6 +36,7 @@ impl Ui {
             now: None,
             width: None,
             watched: io::stderr().is_terminal(),
+            live: io::stdout().is_terminal(),
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
         }
@@ -51,6 +54,7 @@ impl Ui {
             now: "2026-03-26T12:00:00Z".parse().ok(),
             width: Some(120),
             watched: false,
+            live: false,
             out: Box::new(out),
             err: Box::new(err),
         }
@@ -76,6 +80,14 @@ impl Ui {
     /// When it cannot be written.
     pub(crate) fn hand_over(&mut self, text: &SecretString) -> Result<(), Failure> {
         written(write(&mut self.out, text.expose_secret(), ""))
+    }
+
+    /// Writes to standard output what moves its cursor, exactly as it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn draw(&mut self, text: &str) -> Result<(), Failure> {
+        written(write(&mut self.out, text, ""))
     }
 
     /// Writes a value as JSON on several lines to standard output.

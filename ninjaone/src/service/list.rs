@@ -196,7 +196,8 @@ struct Row {
     record: Record,
 }
 
-fn shown(grant: &GrantRef, record: Record, now: Millis) -> StatusView {
+/// A grant as its record shows it, without what lies beside the record.
+pub(super) fn shown(grant: &GrantRef, record: Record, now: Millis) -> StatusView {
     let reading = Reading {
         now,
         record,

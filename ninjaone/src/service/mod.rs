@@ -7,6 +7,7 @@
 //! | `find.rs` | which grant is meant, and reading it |
 //! | `show.rs`, `list.rs` | status and history of one; all, page by page |
 //! | `explain` | what is, what was, and why it did not fire |
+//! | `fleet.rs`, `examine.rs` | the fleet at a glance; what `doctor` asks beyond that |
 //! | `token.rs` | handing out tokens; the lazy refresh |
 //! | `operate.rs` | refresh, reset, disconnect, backfill |
 //! | `adopt.rs` | tokens from outside, and client grants |
@@ -18,9 +19,11 @@
 mod adopt;
 mod consent;
 mod error;
+mod examine;
 mod explain;
 mod feed;
 mod find;
+mod fleet;
 mod follow;
 mod list;
 mod operate;
@@ -34,11 +37,13 @@ mod waiting;
 pub use adopt::{AdoptOptions, Adopted, ClientConnect, Offer};
 pub use consent::{Callback, Connected, ConsentAsk, ConsentError, ConsentStart};
 pub use error::{Recovery, ServiceError};
+pub use examine::Opened;
 pub use explain::{Explanation, Finding, FleetView, TimerView, Weight};
 pub use feed::{EventCursor, EventView};
+pub use fleet::{FleetStatus, Moment, Trouble, WorkerView};
 pub use follow::Follow;
 pub use list::{ListQuery, Listing};
-pub use operate::BackfillAsk;
+pub use operate::{BackfillAsk, RequeueAnswer};
 pub use start::{App, AppOptions, StartError, Surroundings};
 pub use token::TokenAsk;
 pub use view::{ProviderView, StatusView};

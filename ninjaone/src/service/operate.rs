@@ -1,7 +1,8 @@
 //! Refresh, reset, disconnect, backfill.
 
 use evergreen_engine::Delivery;
-use evergreen_engine::store::{Reconciled, Signalled};
+use evergreen_engine::store::{Reconciled, Requeued, Signalled};
+use serde::{Deserialize, Serialize};
 
 use super::find::Found;
 use super::{App, ServiceError, StatusView};
@@ -19,6 +20,15 @@ pub struct BackfillAsk {
     pub limit: Option<usize>,
     /// Tell, and change nothing.
     pub dry_run: bool,
+}
+
+/// What became of a parked grant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RequeueAnswer {
+    /// It was parked, and is not any more.
+    pub requeued: bool,
+    /// How it stands.
+    pub status: StatusView,
 }
 
 impl App {
@@ -50,6 +60,24 @@ impl App {
             .await?;
         let found = self.drive_until(&found.grant, false, at_rest).await?;
         Ok(self.shown(&found).await)
+    }
+
+    /// Gives a parked grant back to the workers. It is not driven here: a turn that ends its process
+    /// would end this one.
+    ///
+    /// # Errors
+    /// There is no such grant, or the store does not answer.
+    pub async fn requeue(&self, target: &Target) -> Result<RequeueAnswer, ServiceError> {
+        let found = self.meant(target).await?;
+        let requeued = match self.engine().requeue(&found.id).await? {
+            Requeued::Requeued => true,
+            Requeued::NotParked => false,
+            Requeued::Unknown => return Err(super::find::gone(found.grant.integration())),
+        };
+        let found = self.find(&found.grant, false).await?;
+        let found = found.ok_or_else(|| super::find::gone(&target.integration))?;
+        let status = self.shown(&found).await;
+        Ok(RequeueAnswer { requeued, status })
     }
 
     /// Erases the named grant, or all grants of an integration; answers once that is done.

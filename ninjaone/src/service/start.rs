@@ -11,6 +11,7 @@ use evergreen_engine::worker::{self, Stopped, WorkerOptions};
 use evergreen_engine::{Activities, Delivery, Engine, Limits, Platform};
 use tokio_util::sync::CancellationToken;
 
+use super::fleet::Glance;
 use super::follow::Hub;
 use super::stamp::Stamping;
 use super::waiting::Waiting;
@@ -103,6 +104,7 @@ pub(super) struct Inner {
     pub(super) worker_id: String,
     pub(super) waiting: Waiting,
     pub(super) hub: Hub,
+    pub(super) glance: Glance,
 }
 
 impl App {
@@ -192,6 +194,7 @@ impl App {
             worker_id: options.worker_id,
             waiting: Waiting::default(),
             hub: Hub::default(),
+            glance: Glance::default(),
         })))
     }
 

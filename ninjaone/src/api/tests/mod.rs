@@ -6,6 +6,7 @@ mod consent;
 mod events;
 pub(crate) mod fixture;
 mod logs;
+mod requeue;
 mod server;
 mod surface;
 mod verbs;

@@ -14,7 +14,7 @@ use super::sse::Events;
 use crate::handoff::{Handed, RefreshToken};
 use crate::import::report::Report;
 use crate::integration::{GrantRef, IntegrationId, Target};
-use crate::service::{Explanation, StatusView};
+use crate::service::{Explanation, FleetStatus, RequeueAnswer, StatusView};
 
 /// Grants on a page.
 const PAGE: usize = 500;
@@ -90,6 +90,15 @@ impl Api {
         self.ask(&format!("explaining {target}"), request).await
     }
 
+    /// The fleet at a glance.
+    ///
+    /// # Errors
+    /// As the API says, or that it does not answer.
+    pub(crate) async fn fleet(&self) -> Result<FleetStatus, Failure> {
+        let request = self.request(Method::GET, "/v1/fleet");
+        self.ask("looking at the fleet", request).await
+    }
+
     /// Refreshes now.
     ///
     /// # Errors
@@ -106,6 +115,15 @@ impl Api {
     pub(crate) async fn reset(&self, target: &Target) -> Result<StatusView, Failure> {
         let request = self.about(Method::POST, target, "/reset");
         self.ask(&format!("resetting {target}"), request).await
+    }
+
+    /// Gives a parked grant back.
+    ///
+    /// # Errors
+    /// As the API says, or that it does not answer.
+    pub(crate) async fn requeue(&self, target: &Target) -> Result<RequeueAnswer, Failure> {
+        let request = self.about(Method::POST, target, "/requeue");
+        self.ask(&format!("giving {target} back"), request).await
     }
 
     /// Erases credentials.

@@ -37,7 +37,7 @@ struct Row {
 
 pub(super) async fn run(args: ReplayArgs, ui: &mut Ui) -> Ended {
     let doing = "replaying the journal";
-    let mut config = fleet::settings(&args.settings, Role::Worker)?;
+    let mut config = fleet::quiet_settings(&args.settings, Role::Worker)?;
     let directory = args
         .dir
         .or_else(|| config.journal_dir.clone())

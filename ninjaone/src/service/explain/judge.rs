@@ -49,6 +49,18 @@ impl Told {
         now.map_or(text.clone(), |now| when::both(&text, now))
     }
 
+    /// The same behind "until" or "since".
+    fn time(&self, at: Millis) -> String {
+        let now = i64::try_from(self.now)
+            .ok()
+            .and_then(chrono::DateTime::from_timestamp_millis);
+        let text = rfc3339(at);
+        let exact = when::exact(&text);
+        now.map_or(exact.clone(), |now| {
+            format!("{exact} ({})", when::relative(&text, now))
+        })
+    }
+
     fn has(&self, word: &str) -> bool {
         self.findings.iter().any(|finding| finding.word == word)
     }
@@ -105,10 +117,10 @@ fn held(facts: &Facts<'_>, told: &mut Told) {
     let record = &facts.view.reading.record;
     if let (Some(owner), Some(until)) = (&record.owner, record.lease_until) {
         let over = until <= told.now;
-        let at = told.at(until);
+        let (at, until) = (told.at(until), told.time(until));
         if owner.starts_with('(') {
             let says = format!(
-                "It is kept away from all workers until {at}: whoever held it before gave it back or \
+                "It is kept away from all workers until {until}: whoever held it before gave it back or \
                  vanished ({} claims without a finished turn).",
                 record.attempt
             );
@@ -130,7 +142,7 @@ fn held(facts: &Facts<'_>, told: &mut Told) {
             } else {
                 " (which is not among the workers that say they live)"
             };
-            let says = format!("It is held by {owner}{lives} until {at}{doing}.");
+            let says = format!("It is held by {owner}{lives} until {until}{doing}.");
             told.tell("held", Weight::Info, says);
         }
     } else if record.activity.is_some() {
@@ -158,18 +170,21 @@ fn kept_back(facts: &Facts<'_>, told: &mut Told) {
     if let Ok((_, Phase::Scheduled { not_before, .. })) = &facts.view.machine
         && let Some(until) = not_before.filter(|until| *until > told.now)
     {
-        let says = format!("NinjaOne asked to be left alone until {}.", told.at(until));
+        let says = format!(
+            "NinjaOne asked to be left alone until {}.",
+            told.time(until)
+        );
         told.tell("throttled", Weight::Delays, says);
     }
     if let Some(until) = facts.host_paused_until {
         let says = format!(
             "Requests to its host pause until {}, for all integrations of that host.",
-            told.at(until)
+            told.time(until)
         );
         told.tell("host_paused", Weight::Delays, says);
     }
     if let Some(until) = reading.record.visible_at.filter(|until| *until > told.now) {
-        let says = format!("It is held back until {}.", told.at(until));
+        let says = format!("It is held back until {}.", told.time(until));
         told.tell("held_back", Weight::Delays, says);
     }
     if facts.status.consecutive_failures > 0 && facts.status.reason.is_none() {
@@ -208,8 +223,8 @@ fn index(facts: &Facts<'_>, told: &mut Told) {
             let says = format!(
                 "The index says {}, its record {}; the record counts, and the reconciler puts the index \
                  right.",
-                told.at(score),
-                told.at(wanted)
+                told.time(score),
+                told.time(wanted)
             );
             told.tell("index_differs", Weight::Info, says);
         }
@@ -229,7 +244,7 @@ fn index(facts: &Facts<'_>, told: &mut Told) {
     if let Some(score) = reading.score.filter(|_| late) {
         let says = format!(
             "It has been due since {} and nobody took it: {}",
-            told.at(score),
+            told.time(score),
             if facts.fleet.workers_alive == 0 {
                 "no worker is alive."
             } else {
@@ -313,7 +328,7 @@ fn summary(facts: &Facts<'_>, told: &Told) -> String {
             }
         }
         Ok((_, Phase::Refreshing { started_at, .. })) => {
-            format!("It is being refreshed since {}.", told.at(*started_at))
+            format!("It is being refreshed since {}.", told.time(*started_at))
         }
         _ => "Nothing is planned.".to_owned(),
     };

@@ -5,6 +5,8 @@
 //! found is judged in `judge.rs`, which is a function of these facts.
 
 mod judge;
+#[cfg(test)]
+mod tests;
 
 use evergreen_engine::heartbeat::{PERIOD, WORKERS, WorkerLine};
 use evergreen_engine::time::rfc3339;
@@ -168,7 +170,10 @@ impl App {
 
     /// By how many seconds the store's clock is ahead of this process's. The time that the question
     /// took is shared out evenly.
-    pub(super) async fn clock_skew_s(&self) -> Result<f64, ServiceError> {
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn clock_skew_s(&self) -> Result<f64, ServiceError> {
         let before = chrono::Utc::now().timestamp_millis();
         let store = self.store().now().await?;
         let after = chrono::Utc::now().timestamp_millis();
