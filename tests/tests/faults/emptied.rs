@@ -142,7 +142,7 @@ async fn a_worker_that_starts_on_an_emptied_store_says_what_to_do() {
         .cli(&["HSET", "evergreen:workers", "somebody", "{}"])
         .await;
     let two = stage.machine("two").await;
-    let refused = two.start_in_vain().await;
+    let refused = two.run(&["worker"]).await;
     assert_eq!(refused.code(), Some(2), "{}", refused.stderr);
     for help in ["evergreen:meta", "restore it", "evergreen migrate"] {
         assert!(refused.stderr.contains(help), "{help}: {}", refused.stderr);

@@ -1,8 +1,10 @@
 //! Redis answers, and refuses to write: full, read-only, or unable to save. A pair that was just issued
 //! waits for it in memory and in the journal; a worker that is told to stop waits with it.
 
-use evergreen_tests::eventually;
-use evergreen_tests::{RedisServer, Signal};
+use std::time::Duration;
+
+use evergreen_tests::proxy::Step;
+use evergreen_tests::{RedisServer, Signal, eventually};
 use ninjaone::simulator::{SimulatorOptions, When};
 
 use crate::checks::{healthy, refreshed};
@@ -124,6 +126,46 @@ fn refusals(one: &Machine, refusal: Refusal) -> usize {
         .iter()
         .filter(|passed| passed.word.contains(refusal.code()))
         .count()
+}
+
+/// Work becomes due while nothing can be written: it is not begun, nobody is blamed, and it is done when
+/// it can be.
+async fn nothing_is_begun(refusal: Refusal) {
+    let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]).await;
+    let simulator = SimulatorOptions {
+        access_token_life: Duration::from_secs(8),
+        ..SimulatorOptions::default()
+    };
+    let stage = Stage::on(redis, 1, simulator).await;
+    refusal.begin(&stage.redis).await;
+    let mut one = stage.working("one").await;
+    // Its timer comes, and it cannot be claimed.
+    one.proxy
+        .see("a claim that is refused", |passed| {
+            passed.call.step == Step::Claim && passed.word.contains(refusal.code())
+        })
+        .await;
+    let status = stage.status().await;
+    assert_eq!(
+        (status.state.as_str(), status.consecutive_failures),
+        ("Scheduled", 0)
+    );
+    assert_eq!(stage.presented(), Vec::<u64>::new(), "nothing is sent");
+    refusal.end(&stage.redis).await;
+    let status = stage.see("a refresh", |s| s.generation >= 1).await;
+    assert_eq!((status.reason, status.unknown_since), (None, None));
+    assert_eq!(stage.count("REFRESH_FAILED").await, 0);
+    assert!(stage.presented().iter().all(|count| *count == 1));
+    one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s23_nothing_is_begun_that_could_not_be_written() {
+    tokio::join!(
+        nothing_is_begun(Refusal::Full),
+        nothing_is_begun(Refusal::ReadOnly),
+        nothing_is_begun(Refusal::CannotSave),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
