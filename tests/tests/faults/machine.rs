@@ -37,6 +37,12 @@ impl Machine {
         }
     }
 
+    /// With another setting.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
     /// Starts its worker, again if one has died on it: what is on the disk is still there.
     pub(crate) async fn start(&mut self) {
         self.listen("worker", "metrics").await;

@@ -84,9 +84,16 @@ async fn saved(redis: &RedisServer, how: &str) {
 
 /// A worker has a pair that Redis refuses to take.
 async fn with_a_pair_that_waits(refusal: Refusal, grants: usize) -> (Stage, Machine) {
+    with_grace(refusal, grants, "20s").await
+}
+
+/// The same with another time in which to end when told to.
+async fn with_grace(refusal: Refusal, grants: usize, grace: &str) -> (Stage, Machine) {
     let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]).await;
     let stage = Stage::on(redis, grants, SimulatorOptions::default()).await;
-    let one = stage.working("one").await;
+    let one = stage.machine("one").await;
+    let mut one = one.with("EVERGREEN_SHUTDOWN_GRACE", grace);
+    one.start().await;
     let hold = stage.hold(When::After);
     stage.ask().await;
     stage.held(hold).await;
@@ -181,6 +188,18 @@ async fn s24_read_only_between_answer_and_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s24_unable_to_save_between_answer_and_commit() {
     shutdown_waits(Refusal::CannotSave).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_a_worker_whose_grace_is_over_leaves_the_pair_in_its_journal() {
+    let (stage, mut one) = with_grace(Refusal::Full, 1, "1s").await;
+    one.end().await;
+    assert_eq!(one.entries(), 1);
+    Refusal::Full.end(&stage.redis).await;
+    one.start().await;
+    refreshed(&stage, 1).await;
+    one.see_entries(0).await;
+    one.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
