@@ -1,11 +1,12 @@
 //! Redis answers, and refuses to write: full, read-only, or unable to save. A pair that was just issued
-//! waits for it in memory and in the journal; a worker that is told to stop waits with it.
+//! waits in memory and in the journal, and is shown to wait; who is told to stop waits with it.
 
 use std::time::Duration;
 
 use evergreen_tests::proxy::Step;
 use evergreen_tests::{RedisServer, Signal, eventually};
 use ninjaone::simulator::{SimulatorOptions, When};
+use serde_json::Value;
 
 use crate::checks::{healthy, refreshed};
 use crate::machine::Machine;
@@ -93,7 +94,8 @@ async fn with_grace(refusal: Refusal, grants: usize, grace: &str) -> (Stage, Mac
     let stage = Stage::on(redis, grants, SimulatorOptions::default()).await;
     let one = stage.machine("one").await;
     let mut one = one.with("EVERGREEN_SHUTDOWN_GRACE", grace);
-    one.start().await;
+    let url = one.serve().await;
+    let key = one.key(&["read"]).await;
     let hold = stage.hold(When::After);
     stage.ask().await;
     stage.held(hold).await;
@@ -105,6 +107,15 @@ async fn with_grace(refusal: Refusal, grants: usize, grace: &str) -> (Stage, Mac
     one.proxy
         .see("the refusal", |passed| passed.word.contains(refusal.code()))
         .await;
+    let shown = reqwest::Client::new()
+        .get(format!(
+            "{url}/v1/integrations/{}",
+            stage.target().integration
+        ))
+        .bearer_auth(key)
+        .send();
+    let shown: Value = shown.await.unwrap().json().await.unwrap();
+    assert_eq!(shown["persist_pending"], true, "{shown}");
     (stage, one)
 }
 
