@@ -30,7 +30,7 @@ async fn killed_while_disconnecting(step: Step, side: Side) -> (Stage, Machine) 
         asked.await.unwrap().is_err(),
         "nobody is told what is not known"
     );
-    let two = stage.working("two").await;
+    let two = stage.successor().await;
     (stage, two)
 }
 

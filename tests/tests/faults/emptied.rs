@@ -256,7 +256,7 @@ async fn a_journal_that_knows_better_than_a_store_that_was_put_back_heals_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_knows_better_heals_also_what_was_condemned_meanwhile() {
     let (stage, mut one) = put_back_with_a_newer_pair_in_a_journal().await;
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     stage.ask().await;
     let status = stage.see("the verdict", |s| s.reason.is_some()).await;
     assert_eq!(status.state, "ReconnectRequired");

@@ -143,8 +143,8 @@ async fn killed_at(point: Point) {
     let (two, healed_by_one) = match point.comes() {
         // What the machine itself left is put right by itself alone.
         Comes::Done => (None, true),
-        Comes::Fresh | Comes::Retried | Comes::Lost => (Some(stage.working("two").await), false),
-        Comes::Rescued => (Some(stage.working("two").await), true),
+        Comes::Fresh | Comes::Retried | Comes::Lost => (Some(stage.successor().await), false),
+        Comes::Rescued => (Some(stage.successor().await), true),
     };
     match point.comes() {
         Comes::Fresh | Comes::Retried => {
@@ -278,7 +278,7 @@ async fn s21_a_provider_with_a_grace_window_heals_a_death_after_the_rotation() {
     let stage = Stage::of(1, simulator).await;
     let mut one = stage.machine("one").await;
     fall(Point::RequestCarriedOut, &stage, &mut one).await;
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     let status = stage
         .see("health", |s| s.generation == 1 && s.owner.is_none())
         .await;
