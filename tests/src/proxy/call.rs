@@ -142,6 +142,17 @@ mod tests {
     }
 
     #[test]
+    fn every_script_of_the_engine_has_its_step() {
+        let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/scripts");
+        let scripts = std::fs::read_dir(scripts).unwrap();
+        let scripts = scripts.filter(|file| {
+            let path = file.as_ref().unwrap().path();
+            path.extension().is_some_and(|extension| extension == "lua")
+        });
+        assert_eq!(scripts.count(), HASHES.len(), "a script without a step");
+    }
+
+    #[test]
     fn an_intent_is_a_commit_that_keeps_the_lease() {
         assert_eq!(commit("3000").step, Step::Intent);
         assert_eq!(commit("").step, Step::Commit);

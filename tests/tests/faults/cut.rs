@@ -49,7 +49,7 @@ async fn outlasting_the_lease(cut: Cut) {
     let (stage, mut one) = cut_off_with_a_pair(cut).await;
     one.see_count("evergreen_persist_pending", |pending| pending == 1)
         .await;
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     condemned(&stage).await;
     one.proxy.mend();
     healed(&stage).await;
@@ -79,7 +79,7 @@ async fn deaf_for_longer_than_the_lease() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_do_not_arrive_leave_the_commit_where_it_is() {
     let (stage, mut one) = cut_off_with_a_pair(Cut::Dumb).await;
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     refreshed(&stage, 1).await;
     one.see_count("evergreen_persist_pending", |pending| pending == 1)
         .await;
@@ -111,7 +111,7 @@ async fn others_go_on_while_one_is_cut_off() {
     let stage = Stage::new().await;
     let mut one = stage.working("one").await;
     Cut::Still.begin(&one);
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     stage.ask().await;
     refreshed(&stage, 1).await;
     one.proxy.mend();

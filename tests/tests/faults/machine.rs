@@ -4,7 +4,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evergreen_tests::{Evergreen, Proxy, Signal, eventually};
+use evergreen_tests::process::Invocation;
+use evergreen_tests::{Evergreen, Finished, Proxy, Signal, eventually};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
@@ -36,35 +37,65 @@ impl Machine {
         }
     }
 
-    /// Starts its worker, again if one has died on it: what is on the disk is still there.
-    pub(crate) async fn start(&mut self) {
-        let mut worker = Evergreen::with(["worker"])
-            .env("EVERGREEN_REDIS_URL", self.proxy.redis_url())
-            .env("EVERGREEN_JOURNAL_DIR", &self.disk)
-            .env("EVERGREEN_LISTEN", "127.0.0.1:0")
-            .env("EVERGREEN_LOG_FORMAT", "json");
-        for (name, value) in &self.environment {
-            worker = worker.env(name, value);
-        }
-        let mut worker = worker.spawn();
-        let line = worker.wait_for_line("\"working\"", PATIENCE).await;
-        let line: Value = serde_json::from_str(&line).unwrap();
-        let address = line["fields"]["metrics"]
-            .as_str()
-            .or(line["metrics"].as_str());
-        self.metrics = format!("http://{}/metrics", address.unwrap());
-        self.process = Some(worker);
+    /// With another setting.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
     }
 
-    /// Starts a worker that is expected to give up, and answers what it said.
-    pub(crate) async fn start_in_vain(&self) -> evergreen_tests::Finished {
-        let mut worker = Evergreen::with(["worker"])
+    /// Starts its worker, again if one has died on it: what is on the disk is still there.
+    pub(crate) async fn start(&mut self) {
+        self.listen("worker", "metrics").await;
+    }
+
+    /// Starts an API with a worker; where it is.
+    pub(crate) async fn serve(&mut self) -> String {
+        let address = self.listen("serve", "address").await;
+        format!("http://{address}")
+    }
+
+    /// Starts a server; its address stands in the line that has this field.
+    async fn listen(&mut self, command: &str, field: &str) -> String {
+        let mut server = self
+            .program(&[command])
+            .env("EVERGREEN_LISTEN", "127.0.0.1:0")
+            .env("EVERGREEN_LOG_FORMAT", "json")
+            .spawn();
+        let line = server
+            .wait_for_line(&format!("\"{field}\":"), PATIENCE)
+            .await;
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let address = line["fields"][field].as_str().or(line[field].as_str());
+        let address = address.unwrap().to_owned();
+        self.metrics = format!("http://{address}/metrics");
+        self.process = Some(server);
+        address
+    }
+
+    /// A command that works on Redis itself, as this machine reaches it.
+    fn program(&self, arguments: &[&str]) -> Invocation {
+        let mut program = Evergreen::with(arguments)
             .env("EVERGREEN_REDIS_URL", self.proxy.redis_url())
             .env("EVERGREEN_JOURNAL_DIR", &self.disk);
         for (name, value) in &self.environment {
-            worker = worker.env(name, value);
+            program = program.env(name, value);
         }
-        worker.run(PATIENCE).await
+        program
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Finished {
+        self.program(arguments).run(PATIENCE).await
+    }
+
+    /// An API key with these scopes.
+    pub(crate) async fn key(&self, scopes: &[&str]) -> String {
+        let mut arguments = vec!["apikeys", "create", "--name", "tests", "--json"];
+        for scope in scopes {
+            arguments.extend(["--scope", scope]);
+        }
+        let made = self.run(&arguments).await.expect_code(0).json();
+        made["key"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn worker(&mut self) -> &mut Evergreen {

@@ -10,12 +10,14 @@
 //! | `restarts.rs` | Redis is restarted and killed, between commits and in the middle of one |
 //! | `refusals.rs` | Redis is full, read-only, or cannot save |
 //! | `emptied.rs` | Redis is emptied, or put back to what it was |
+//! | `callers.rs` | an API is killed while it does what somebody asked for |
 //! | `cut.rs` | the network between one worker and Redis is cut |
 //!
 //! `stage.rs` and `machine.rs` are what they stand on, `checks.rs` what must have come of it.
 
 #![expect(clippy::unwrap_used, reason = "all of it is a test, its helpers too")]
 
+mod callers;
 mod checks;
 mod commands;
 mod cut;

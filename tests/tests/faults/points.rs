@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use evergreen_tests::proxy::{Side, Step};
+use evergreen_tests::Signal;
+use evergreen_tests::proxy::{Side, Step, Trap};
 use ninjaone::simulator::{Rotation, SimulatorOptions, When};
 
-use crate::checks::{condemned, healed, looked, refreshed};
+use crate::checks::{condemned, healed, healthy, looked, refreshed};
 use crate::machine::Machine;
 use crate::stage::Stage;
 
@@ -142,8 +143,8 @@ async fn killed_at(point: Point) {
     let (two, healed_by_one) = match point.comes() {
         // What the machine itself left is put right by itself alone.
         Comes::Done => (None, true),
-        Comes::Fresh | Comes::Retried | Comes::Lost => (Some(stage.working("two").await), false),
-        Comes::Rescued => (Some(stage.working("two").await), true),
+        Comes::Fresh | Comes::Retried | Comes::Lost => (Some(stage.successor().await), false),
+        Comes::Rescued => (Some(stage.successor().await), true),
     };
     match point.comes() {
         Comes::Fresh | Comes::Retried => {
@@ -259,11 +260,10 @@ async fn fall(point: Point, stage: &Stage, one: &mut Machine) {
     }
 }
 
-async fn fall_into(mut trap: evergreen_tests::proxy::Trap, one: &mut Machine) {
+/// Kills a worker whose frame is held; that is gone with it.
+async fn fall_into(mut trap: Trap, one: &mut Machine) {
     trap.caught().await;
     one.kill();
-    // What was held is gone with the process.
-    drop(trap);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,7 +278,7 @@ async fn s21_a_provider_with_a_grace_window_heals_a_death_after_the_rotation() {
     let stage = Stage::of(1, simulator).await;
     let mut one = stage.machine("one").await;
     fall(Point::RequestCarriedOut, &stage, &mut one).await;
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     let status = stage
         .see("health", |s| s.generation == 1 && s.owner.is_none())
         .await;
@@ -298,6 +298,24 @@ async fn s22_a_machine_that_comes_back_first_adopts_its_pair_and_nothing_is_sent
     refreshed(&stage, 1).await;
     one.see_entries(0).await;
     one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_another_worker_on_the_same_disk_takes_over_what_a_dead_one_left() {
+    let stage = Stage::new().await;
+    let mut one = stage.machine("one").await;
+    one.start().await;
+    // It is there all the time, but for a moment in which it must not be the one that refreshes.
+    let mut neighbour = stage.working("one").await;
+    neighbour.worker().signal(Signal::STOP);
+    let commit = one.proxy.trap(Step::Commit, Side::Asked);
+    stage.ask().await;
+    fall_into(commit, &mut one).await;
+    assert_eq!((neighbour.entries(), neighbour.disk()), (1, one.disk()));
+    neighbour.worker().signal(Signal::CONT);
+    healthy(&stage).await;
+    neighbour.see_entries(0).await;
+    neighbour.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,12 @@
 //! Redis answers, and refuses to write: full, read-only, or unable to save. A pair that was just issued
-//! waits for it in memory and in the journal; a worker that is told to stop waits with it.
+//! waits in memory and in the journal, and is shown to wait; who is told to stop waits with it.
 
-use evergreen_tests::eventually;
-use evergreen_tests::{RedisServer, Signal};
+use std::time::Duration;
+
+use evergreen_tests::proxy::Step;
+use evergreen_tests::{RedisServer, Signal, eventually};
 use ninjaone::simulator::{SimulatorOptions, When};
+use serde_json::Value;
 
 use crate::checks::{healthy, refreshed};
 use crate::machine::Machine;
@@ -82,9 +85,17 @@ async fn saved(redis: &RedisServer, how: &str) {
 
 /// A worker has a pair that Redis refuses to take.
 async fn with_a_pair_that_waits(refusal: Refusal, grants: usize) -> (Stage, Machine) {
+    with_grace(refusal, grants, "20s").await
+}
+
+/// The same with another time in which to end when told to.
+async fn with_grace(refusal: Refusal, grants: usize, grace: &str) -> (Stage, Machine) {
     let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]).await;
     let stage = Stage::on(redis, grants, SimulatorOptions::default()).await;
-    let one = stage.working("one").await;
+    let one = stage.machine("one").await;
+    let mut one = one.with("EVERGREEN_SHUTDOWN_GRACE", grace);
+    let url = one.serve().await;
+    let key = one.key(&["read"]).await;
     let hold = stage.hold(When::After);
     stage.ask().await;
     stage.held(hold).await;
@@ -96,6 +107,15 @@ async fn with_a_pair_that_waits(refusal: Refusal, grants: usize) -> (Stage, Mach
     one.proxy
         .see("the refusal", |passed| passed.word.contains(refusal.code()))
         .await;
+    let shown = reqwest::Client::new()
+        .get(format!(
+            "{url}/v1/integrations/{}",
+            stage.target().integration
+        ))
+        .bearer_auth(key)
+        .send();
+    let shown: Value = shown.await.unwrap().json().await.unwrap();
+    assert_eq!(shown["persist_pending"], true, "{shown}");
     (stage, one)
 }
 
@@ -126,6 +146,46 @@ fn refusals(one: &Machine, refusal: Refusal) -> usize {
         .count()
 }
 
+/// Work becomes due while nothing can be written: it is not begun, nobody is blamed, and it is done when
+/// it can be.
+async fn nothing_is_begun(refusal: Refusal) {
+    let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]).await;
+    let simulator = SimulatorOptions {
+        access_token_life: Duration::from_secs(8),
+        ..SimulatorOptions::default()
+    };
+    let stage = Stage::on(redis, 1, simulator).await;
+    refusal.begin(&stage.redis).await;
+    let mut one = stage.working("one").await;
+    // Its timer comes, and it cannot be claimed.
+    one.proxy
+        .see("a claim that is refused", |passed| {
+            passed.call.step == Step::Claim && passed.word.contains(refusal.code())
+        })
+        .await;
+    let status = stage.status().await;
+    assert_eq!(
+        (status.state.as_str(), status.consecutive_failures),
+        ("Scheduled", 0)
+    );
+    assert_eq!(stage.presented(), Vec::<u64>::new(), "nothing is sent");
+    refusal.end(&stage.redis).await;
+    let status = stage.see("a refresh", |s| s.generation >= 1).await;
+    assert_eq!((status.reason, status.unknown_since), (None, None));
+    assert_eq!(stage.count("REFRESH_FAILED").await, 0);
+    assert!(stage.presented().iter().all(|count| *count == 1));
+    one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s23_nothing_is_begun_that_could_not_be_written() {
+    tokio::join!(
+        nothing_is_begun(Refusal::Full),
+        nothing_is_begun(Refusal::ReadOnly),
+        nothing_is_begun(Refusal::CannotSave),
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s24_full_between_answer_and_commit() {
     shutdown_waits(Refusal::Full).await;
@@ -139,6 +199,18 @@ async fn s24_read_only_between_answer_and_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s24_unable_to_save_between_answer_and_commit() {
     shutdown_waits(Refusal::CannotSave).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_a_worker_whose_grace_is_over_leaves_the_pair_in_its_journal() {
+    let (stage, mut one) = with_grace(Refusal::Full, 1, "1s").await;
+    one.end().await;
+    assert_eq!(one.entries(), 1);
+    Refusal::Full.end(&stage.redis).await;
+    one.start().await;
+    refreshed(&stage, 1).await;
+    one.see_entries(0).await;
+    one.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

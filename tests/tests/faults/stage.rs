@@ -99,6 +99,14 @@ impl Stage {
         machine
     }
 
+    /// Who takes over from `one`. Its own lease is long, so that what it does is not lost again to a
+    /// test that is slow.
+    pub(crate) async fn successor(&self) -> Machine {
+        let mut two = self.machine("two").await.with("EVERGREEN_LEASE", "15s");
+        two.start().await;
+        two
+    }
+
     pub(crate) fn target(&self) -> Target {
         target(&self.grants[0])
     }

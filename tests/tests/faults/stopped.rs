@@ -25,7 +25,7 @@ async fn stopped(trap: &mut Trap, one: &mut Machine) {
 /// Another takes over, and its request is under way.
 async fn taken_over(stage: &Stage) -> (Machine, u64, Holder) {
     let hold = stage.hold(When::After);
-    let two = stage.working("two").await;
+    let two = stage.successor().await;
     stage.held(hold).await;
     (two, hold, holder(stage).await)
 }
@@ -96,7 +96,7 @@ async fn s27_stopped_with_the_answer_unread() {
     stage.ask().await;
     stopped(&mut answer, &mut one).await;
     answer.release();
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     condemned(&stage).await;
     one.worker().signal(Signal::CONT);
     healed(&stage).await;
@@ -112,7 +112,7 @@ async fn s27_stopped_with_the_final_commit_unsent() {
     let mut commit = one.proxy.trap(Step::Commit, Side::Asked);
     stage.ask().await;
     stopped(&mut commit, &mut one).await;
-    let mut two = stage.working("two").await;
+    let mut two = stage.successor().await;
     condemned(&stage).await;
     is_fenced(&one, commit).await;
     one.worker().signal(Signal::CONT);
