@@ -64,6 +64,7 @@ async fn left_behind(site: &Site, directory: &Path) -> Entry {
         commit: None,
         written_at_ms: now,
         expires_at_ms: Some(now + 3_600_000),
+        bearer: true,
         stamp: 0,
         sealed: KeyRing::parse(&site.seal_keys)
             .unwrap()

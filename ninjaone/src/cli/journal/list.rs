@@ -174,6 +174,7 @@ mod tests {
             commit: None,
             written_at_ms: 1_774_526_100_000,
             expires_at_ms: Some(1_774_529_700_000),
+            bearer: true,
             stamp: 0,
             sealed: ring.seal_pair(&place, &pair),
         };
