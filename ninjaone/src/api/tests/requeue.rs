@@ -62,8 +62,8 @@ async fn a_parked_grant_is_given_back_once_and_only_by_an_admin() {
     park(&fixture, &seeded).await;
     let status = fixture.get(&there, &fixture.read).await.json();
     assert_eq!(status["parked"], "its turns panic");
-    let explained = fixture.get(&format!("{there}/explain"), &fixture.read);
-    let explained = explained.await.json();
+    let explain = format!("{there}/explain");
+    let explained = fixture.get(&explain, &fixture.read).await.json();
     assert_eq!(explained["findings"][0]["word"], "parked", "{explained:#}");
     let fleet = fixture.get("/v1/fleet", &fixture.read).await.json();
     assert_eq!(
@@ -80,12 +80,9 @@ async fn a_parked_grant_is_given_back_once_and_only_by_an_admin() {
         assert_eq!(answer.json()["status"]["parked"], json!(null));
         assert_eq!(answer.json()["status"]["state"], "Scheduled");
     }
-    let unknown = fixture.post(
-        "/v1/integrations/no/such/requeue",
-        &fixture.admin,
-        &json!({}),
-    );
-    assert_eq!(unknown.await.problem(), "not-found");
+    let unknown = "/v1/integrations/no/such/requeue";
+    let unknown = fixture.post(unknown, &fixture.admin, &json!({})).await;
+    assert_eq!(unknown.problem(), "not-found");
 }
 
 #[tokio::test]
