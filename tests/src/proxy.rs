@@ -222,6 +222,7 @@ async fn connect(shared: Arc<Shared>, client: TcpStream) {
     let (from_server, to_server) = server.into_split();
     let line = Line {
         shared: &shared,
+        age,
         unanswered: Mutex::default(),
     };
     let mut weather = shared.weather.subscribe();
@@ -235,6 +236,7 @@ async fn connect(shared: Arc<Shared>, client: TcpStream) {
 /// One connection.
 struct Line<'a> {
     shared: &'a Shared,
+    age: u64,
     unanswered: Mutex<VecDeque<Call>>,
 }
 
@@ -254,7 +256,9 @@ impl Line<'_> {
             if !self.shared.traps.pass(&passed).await {
                 return;
             }
-            self.shared.until_calm(|weather| !weather.still_there).await;
+            if !self.until_calm(|weather| !weather.still_there).await {
+                return;
+            }
             lock(&self.unanswered).push_back(call);
             if to.write_all(&frame).await.is_err() {
                 return;
@@ -279,20 +283,21 @@ impl Line<'_> {
             if !self.shared.traps.pass(&passed).await {
                 return;
             }
-            self.shared.until_calm(|weather| !weather.still_back).await;
+            if !self.until_calm(|weather| !weather.still_back).await {
+                return;
+            }
             if to.write_all(&frame).await.is_err() {
                 return;
             }
             lock(&self.shared.passed).push(passed);
         }
     }
-}
 
-impl Shared {
-    async fn until_calm(&self, calm: impl Fn(&Weather) -> bool) {
-        let mut weather = self.weather.subscribe();
-        // The sender lives as long as this does.
-        let _ = weather.wait_for(calm).await;
+    /// Waits until a frame may go on. `false`: the connection was torn before it did.
+    async fn until_calm(&self, calm: impl Fn(&Weather) -> bool) -> bool {
+        let mut weather = self.shared.weather.subscribe();
+        let now = weather.wait_for(calm).await;
+        now.is_ok_and(|weather| weather.age == self.age)
     }
 }
 
