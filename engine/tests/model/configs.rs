@@ -39,6 +39,7 @@ const PLAIN: Config = Config {
     lenient: false,
     word: FAR,
     park_after: FAR,
+    prompt: false,
     except: &[],
 };
 
@@ -66,21 +67,29 @@ configs! {
     /// Replies of the store are lost.
     LOST "lost replies" rotations: 1; lost_replies: 1, refreshes: 1;
     /// A replica that lags takes over; the replicas are asked to vouch.
-    FAILOVER "failover" rotations: 1; failovers: 1, crashes: 1;
+    FAILOVER "failover" rotations: 1; failovers: 1;
     /// The same where nobody can be asked.
-    UNVOUCHED "failover without acknowledgement" rotations: 1, replicated: false; failovers: 1, crashes: 1;
+    UNVOUCHED "failover without acknowledgement" rotations: 1, replicated: false, prompt: true; failovers: 1;
+    /// The same, and a process dies.
+    BOTH "failover without acknowledgement, and a crash" rotations: 1, replicated: false, except: &[Promise::RevokedIsTrue]; failovers: 1, crashes: 1;
+    /// Entries of the journal age where nobody can vouch for a write.
+    AGING "aging entries" replicated: false; crashes: 1;
     /// People connect and disconnect while something is under way.
-    PEOPLE "connect and disconnect" rotations: 1; consents: 1, disconnects: 1, reads: 1;
+    PEOPLE "connect and disconnect" rotations: 1; consents: 1, disconnects: 1;
+    /// A caller reads the token while people disconnect.
+    READER "a reader" rotations: 1; disconnects: 1, reads: 1;
     /// A consent is delivered twice.
-    TWICE "consent delivered twice" rotations: 1, alone: true, except: &[Promise::SentOnce]; consents: 2;
+    TWICE "consent delivered twice" rotations: 1, except: &[Promise::SentOnce]; consents: 2;
     /// The same, with a process that dies.
     ENDED "disconnect and crash" rotations: 1; disconnects: 1, crashes: 1;
     /// The store comes back empty, and the customer consents again.
     EMPTIED "emptied store" rotations: 1, alone: true; emptied: 1, consents: 1, crashes: 1;
-    /// Callers want refreshes, the customer revokes, an operator resets.
-    WISHES "wishes" rotations: 1; refreshes: 1, revocations: 1, resets: 1;
+    /// A caller wants a refresh, the customer revokes.
+    WISHES "wishes" rotations: 1; refreshes: 1, revocations: 1;
+    /// The customer revokes, an operator resets.
+    RESET "reset" rotations: 1; revocations: 1, resets: 1;
     /// Two callers see the same token, and each wants a new one.
-    CALLERS "callers" idle: true; refreshes: 2;
+    CALLERS "callers" rotations: 1, idle: true; refreshes: 2;
     /// Requests that are surely not processed, and one that was revoked.
     REFUSED "refused" rotations: 1; unavailable: 1, revocations: 1, timeouts: 1;
     /// The index is damaged.
@@ -105,7 +114,9 @@ pub(crate) fn grown(mut config: Config) -> Config {
     let Ok(text) = std::env::var("EVERGREEN_MODEL_DEPTH") else {
         return config;
     };
-    let by: u8 = text.parse().expect("EVERGREEN_MODEL_DEPTH is a small number");
+    let by: u8 = text
+        .parse()
+        .expect("EVERGREEN_MODEL_DEPTH is a small number");
     let left = &mut config.left;
     for often in [
         &mut left.crashes,

@@ -12,7 +12,10 @@ impl World {
     pub(super) fn next_fair_step(&self, state: &State) -> Option<Step> {
         let workers = 0..if self.config.alone { 1 } else { 2 };
         let found = |step: fn(usize) -> Step, wants: &dyn Fn(&Worker) -> bool| {
-            workers.clone().find(|w| wants(&state.workers[*w])).map(step)
+            workers
+                .clone()
+                .find(|w| wants(&state.workers[*w]))
+                .map(step)
         };
         let entry = |worker: &Worker, kept| worker.journal.iter().any(|e| e.kept == kept);
         let delivers = state.store.record.is_some();

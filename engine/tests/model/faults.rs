@@ -42,7 +42,11 @@ impl World {
             Step::Consent => {
                 state.left.consents -= 1;
                 state.consents += 1;
-                state.read |= Token { grant: state.consents - 1, serial: 0 }.bit();
+                state.read |= Token {
+                    grant: state.consents - 1,
+                    serial: 0,
+                }
+                .bit();
                 self.wish(state, Signal::Connect(state.consents - 1));
             }
             Step::ConsentAgain => {
@@ -83,6 +87,13 @@ impl World {
 
     fn wish(&self, state: &mut State, signal: Signal) {
         state.store.signal(signal, 0, &self.rules);
+        let preemptive = matches!(signal, Signal::Connect(_) | Signal::Disconnect);
+        let parked = state
+            .store
+            .record
+            .as_ref()
+            .is_some_and(|record| record.parked);
+        state.note(preemptive && parked, Promise::AtOnce);
     }
 
     /// What the provider says to a refresh token: it works, or it does not, and using it ends it.
@@ -138,7 +149,9 @@ impl World {
     }
 
     fn late_goes(&self, state: &mut State, w: usize) {
-        let Some(late) = state.workers[w].late else { return };
+        let Some(late) = state.workers[w].late else {
+            return;
+        };
         let Some(outcome) = late.outcome else {
             let answer = self.provider_answers(state, late.request);
             state.workers[w].late = Some(Late {
@@ -171,26 +184,32 @@ impl World {
         worker.up = false;
         worker.turn = None;
         worker.late = None;
+        // Which run it saw last is on its disk; it is written there when it has been careful enough.
+        let careful = worker.unaware || worker.caution > 0 || worker.doubt > 0;
+        worker.unaware = careful && self.rules.careful_at_start;
         worker.caution = 0;
-        worker.unaware = false;
+        worker.doubt = 0;
     }
 
     fn restart(&self, state: &mut State, w: usize) {
         let worker = &mut state.workers[w];
         worker.up = true;
-        worker.caution = if self.rules.careful_at_start { LEASE } else { 0 };
         let kept = if self.rules.replay_at_start {
             Kept::LeftOver
         } else {
             Kept::Aging
         };
-        worker.journal.iter_mut().for_each(|entry| entry.kept = kept);
+        worker
+            .journal
+            .iter_mut()
+            .for_each(|entry| entry.kept = kept);
     }
 
     fn notice(&self, state: &mut State, w: usize) {
         let worker = &mut state.workers[w];
         worker.unaware = false;
         worker.caution = LEASE;
+        worker.doubt = DOUBT;
         for entry in &mut worker.journal {
             if entry.kept == Kept::Aging && self.rules.replay_on_new_run {
                 entry.kept = Kept::LeftOver;
@@ -199,7 +218,9 @@ impl World {
     }
 
     fn replay(&self, state: &mut State, w: usize) {
-        let found = (state.workers[w].journal).iter().position(|e| e.kept == Kept::LeftOver);
+        let found = (state.workers[w].journal)
+            .iter()
+            .position(|e| e.kept == Kept::LeftOver);
         let Some(at) = found else { return };
         let entry = state.workers[w].journal[at];
         let signal = Signal::Rescued(entry.pair);
@@ -217,7 +238,9 @@ impl World {
     }
 
     fn fail_over(&self, state: &mut State, ahead: bool) {
-        let Some(replica) = state.replica.take() else { return };
+        let Some(replica) = state.replica.take() else {
+            return;
+        };
         let damaged = state.damaged;
         state.store = *replica;
         // What was wrong with the index was wrong before, or is not there.
@@ -229,7 +252,7 @@ impl World {
         }
         state.uncertain = u8::MAX;
         for worker in &mut state.workers {
-            worker.unaware = worker.up;
+            worker.unaware = worker.up || self.rules.careful_at_start;
         }
     }
 
@@ -259,7 +282,10 @@ impl World {
             return;
         }
         let served = store.sealed.is_some();
-        let ended = store.inbox.iter().any(|s| matches!(s, Signal::Disconnect | Signal::Connect(_)));
+        let ended = store
+            .inbox
+            .iter()
+            .any(|s| matches!(s, Signal::Disconnect | Signal::Connect(_)));
         state.note(served && ended, Promise::AtOnce);
     }
 }

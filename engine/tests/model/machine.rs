@@ -26,8 +26,8 @@ pub(crate) enum Input {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Around {
     pub(crate) rules: Rules,
-    /// The worker has seen a new run id less than a lease ago.
-    pub(crate) cautious: bool,
+    /// The worker has seen a new run id not long ago.
+    pub(crate) doubtful: bool,
     /// Rotations that are planned; after them a refresh lies beyond the horizon.
     pub(crate) rotations: u8,
     /// When a new grant's `EXPIRING` is due; `FAR` for never.
@@ -261,8 +261,7 @@ impl Run {
     }
 
     fn rejected(&mut self, around: &Around) -> Wishes {
-        if let (Some((_, token)), Some(grant)) =
-            (self.machine.apart.pop(), &mut self.machine.grant)
+        if let (Some((_, token)), Some(grant)) = (self.machine.apart.pop(), &mut self.machine.grant)
         {
             self.machine.spent |= grant.token.bit();
             self.machine.spent &= !token.bit();
@@ -271,9 +270,9 @@ impl Run {
             self.put = Some(token);
             return self.schedule(Purpose::Probe, 0, 0);
         }
-        let cautious = around.cautious && around.rules.caution_in_verdicts;
-        let doubted = self.machine.unknown && around.rules.rotation_lost;
-        let reason = if doubted || cautious {
+        let doubtful = around.doubtful && around.rules.caution_in_verdicts;
+        let unknown = self.machine.unknown && around.rules.rotation_lost;
+        let reason = if unknown || doubtful {
             Reason::RotationLost
         } else {
             Reason::Revoked
@@ -326,67 +325,14 @@ impl Run {
         Wishes::at(FAR)
     }
 
-    fn rescued(&mut self, pair: Rescued, around: &Around) -> Wishes {
-        let Some(grant) = self.machine.grant else {
-            return Wishes::default();
-        };
-        let same = if around.rules.grant_id {
-            grant.id == pair.grant
-        } else {
-            grant.epoch == pair.epoch
-        };
-        if !same {
-            return Wishes::default();
-        }
-        if pair.base >= grant.generation || !around.rules.rescued_by_generation {
-            return self.adopt(pair, around);
-        }
-        let known = grant.token == pair.token || self.machine.spent & pair.token.bit() != 0;
-        let apart = self.machine.apart.iter().any(|(_, t)| *t == pair.token);
-        if (known && around.rules.rescued_known_dropped) || apart {
-            return Wishes::default();
-        }
-        if around.rules.rescued_kept_apart {
-            self.machine.apart.push((pair.base, pair.token));
-            if self.machine.apart.len() > 4 {
-                self.machine.apart.remove(0);
-            }
-        }
-        Wishes::default()
-    }
-
-    fn adopt(&mut self, pair: Rescued, around: &Around) -> Wishes {
-        let condemned = matches!(self.machine.phase, Phase::ReconnectRequired(_));
-        if condemned && !around.rules.rescued_heals {
-            return Wishes::default();
-        }
-        if let Some(grant) = &self.machine.grant
-            && grant.token != pair.token
-        {
-            self.machine.spent |= grant.token.bit();
-        }
-        self.machine.spent &= !pair.token.bit();
-        self.machine.grant = Some(Grant {
-            id: self.machine.grant.map_or(pair.grant, |grant| grant.id),
-            epoch: pair.epoch,
-            generation: pair.base + 1,
-            token: pair.token,
-        });
-        self.put = Some(pair.token);
-        let spent = self.machine.spent;
-        (self.machine.apart).retain(|(_, t)| *t != pair.token && spent & t.bit() == 0);
-        self.healed();
-        self.planned(around)
-    }
-
-    fn healed(&mut self) {
+    pub(super) fn healed(&mut self) {
         self.machine.unknown = false;
         self.machine.retried = false;
         self.machine.owed = false;
         self.machine.word = FAR;
     }
 
-    fn planned(&mut self, around: &Around) -> Wishes {
+    pub(super) fn planned(&mut self, around: &Around) -> Wishes {
         let serial = self.machine.grant.map_or(0, |grant| grant.token.serial);
         let at = if serial < around.rotations { PLAN } else { FAR };
         self.schedule(Purpose::Refresh, at, 0)
@@ -421,7 +367,7 @@ impl Machine {
 
 /// What one answer of the machine asks for.
 #[derive(Debug, Clone, Copy, Default)]
-struct Wishes {
+pub(super) struct Wishes {
     wake_at: Option<Ticks>,
     visible_at: Option<Ticks>,
     perform: Option<Request>,

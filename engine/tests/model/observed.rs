@@ -22,16 +22,21 @@ impl State {
         let store = &self.store;
         let in_store = store.sealed == Some(token)
             || store.record.as_ref().is_some_and(|record| {
-                record.machine.apart.iter().any(|(_, apart)| *apart == token)
+                record
+                    .machine
+                    .apart
+                    .iter()
+                    .any(|(_, apart)| *apart == token)
             })
             || store.inbox.iter().any(|signal| match signal {
                 Signal::Rescued(pair) => pair.token == token,
                 Signal::Connect(grant) => *grant == token.grant && token.serial == 0,
                 _ => false,
             });
-        let in_journal = self.workers.iter().any(|worker| {
-            worker.journal.iter().any(|entry| entry.pair.token == token)
-        });
+        let in_journal = self
+            .workers
+            .iter()
+            .any(|worker| worker.journal.iter().any(|entry| entry.pair.token == token));
         in_store || in_journal
     }
 
@@ -83,7 +88,10 @@ impl State {
     pub(super) fn nothing_spent_is_kept_apart(&self) -> bool {
         self.store.record.as_ref().is_none_or(|record| {
             let machine = &record.machine;
-            machine.apart.iter().all(|(_, token)| machine.spent & token.bit() == 0)
+            machine
+                .apart
+                .iter()
+                .all(|(_, token)| machine.spent & token.bit() == 0)
         })
     }
 
@@ -108,11 +116,7 @@ impl State {
             note(quiet && self.store.due.is_none(), Promise::GoodEnd);
             return broken;
         };
-        // What is parked waits for a human, with all that it has not heard; but a pre-emptive signal is
-        // heard.
-        let preemptive = |s: &Signal| matches!(s, Signal::Connect(_) | Signal::Disconnect);
-        let waits = record.parked && !self.store.inbox.iter().any(preemptive);
-        let heard = self.store.inbox.is_empty() || waits;
+        let heard = self.store.inbox.is_empty() || record.parked;
         note(quiet && heard && record.owner.is_none(), Promise::GoodEnd);
         let machine = &record.machine;
         match (machine.phase, machine.grant) {
@@ -170,11 +174,21 @@ impl World {
         let condemned = |m: &Machine| matches!(m.phase, Phase::ReconnectRequired(_));
         if old.is_some_and(condemned)
             && activity.is_some()
-            && !trimmed.iter().any(|s| matches!(s, Signal::Reset | Signal::Connect(_) | Signal::Rescued(_)))
+            && !trimmed
+                .iter()
+                .any(|s| matches!(s, Signal::Reset | Signal::Connect(_) | Signal::Rescued(_)))
         {
             state.note(true, Promise::SilentAfterVerdict);
         }
-        let paused = |m: &Machine| matches!(m.phase, Phase::Scheduled { not_before: 1.., .. });
+        let paused = |m: &Machine| {
+            matches!(
+                m.phase,
+                Phase::Scheduled {
+                    not_before: 1..,
+                    ..
+                }
+            )
+        };
         let anew = trimmed.iter().any(overtaken);
         let shortened = old.is_some_and(paused) && activity.is_some() && !anew;
         state.note(shortened, Promise::PauseKept);

@@ -33,6 +33,9 @@ macro_rules! promises {
     };
 }
 
+/// What sounds like a promise and is none: `limits.rs` shows the way there.
+pub(crate) const LIMITS: &[Promise] = &[Promise::NoneAfterDisconnect];
+
 promises! {
     SentOnce "no refresh token is sent twice, but for the permitted retry"
     NoStaleCommit "no commit is accepted whose claim does not hold the workflow"
@@ -58,5 +61,6 @@ promises! {
     SaidInTime "what is to be said is said in time"
     PauseKept "a host that wants to be left alone is left alone"
     SilentAfterVerdict "nothing is sent after a verdict"
+    NoneAfterDisconnect "no request leaves after a disconnect was carried out"
     GoodEnd "a good end can be reached from everywhere"
 }

@@ -9,6 +9,9 @@ pub(crate) type Ticks = u8;
 pub(crate) const FAR: Ticks = u8::MAX;
 /// How long a claim holds.
 pub(crate) const LEASE: Ticks = 1;
+/// How long a rejection is doubted after a new run id. The letter of the protocol is one lease; but for
+/// one lease the new server's workers spare what others own, so a takeover would come just too late.
+pub(crate) const DOUBT: Ticks = 2 * LEASE;
 /// From a success to the next planned refresh, and from a failure to the next try.
 pub(crate) const PLAN: Ticks = 1;
 /// How long a host that throttles wants to be left alone.
@@ -118,7 +121,9 @@ pub(crate) struct Rescued {
 pub(crate) enum Signal {
     Connect(u8),
     Disconnect,
-    RefreshNow { generation: u8 },
+    RefreshNow {
+        generation: u8,
+    },
     Reset,
     Rescued(Rescued),
     /// Only without the rule that a rejection is never delivered again.
@@ -252,8 +257,10 @@ pub(crate) struct Worker {
     pub(crate) up: bool,
     /// It has not yet looked at the run id of the server that answers now.
     pub(crate) unaware: bool,
-    /// Since it saw a new run id: for so long it is careful.
+    /// For so long it takes over from nobody.
     pub(crate) caution: Ticks,
+    /// For so long after a new run id it takes no rejection at its word.
+    pub(crate) doubt: Ticks,
     pub(crate) turn: Option<Box<Turn>>,
     pub(crate) late: Option<Late>,
     pub(crate) journal: Vec<Entry>,

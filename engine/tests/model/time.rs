@@ -40,6 +40,7 @@ impl State {
         }
         for worker in &mut self.workers {
             nearer(&mut worker.caution);
+            nearer(&mut worker.doubt);
             if let Some(turn) = &mut worker.turn {
                 nearer(&mut turn.trust);
                 turn.wake_at.iter_mut().for_each(nearer);
@@ -61,7 +62,11 @@ impl State {
 
     fn ids(&mut self, mut each: impl FnMut(&mut u8)) {
         let stores = [Some(&mut self.store), self.replica.as_deref_mut()];
-        for record in stores.into_iter().flatten().filter_map(|s| s.record.as_mut()) {
+        for record in stores
+            .into_iter()
+            .flatten()
+            .filter_map(|s| s.record.as_mut())
+        {
             each(&mut record.claim);
             each(&mut record.commit);
         }
@@ -99,7 +104,9 @@ impl State {
     /// both it can match nothing any more; and a distance of more than two is as good as two.
     fn rename_fences(&mut self) {
         let store = self.store.record.as_ref().map(|record| record.fence);
-        let replica = (self.replica.as_ref()).and_then(|r| r.record.as_ref()).map(|r| r.fence);
+        let replica = (self.replica.as_ref())
+            .and_then(|r| r.record.as_ref())
+            .map(|r| r.fence);
         let least = store.into_iter().chain(replica).min().unwrap_or(u8::MAX);
         let mut met = Vec::with_capacity(4);
         self.fences(|fence| {
@@ -120,7 +127,11 @@ impl State {
 
     fn fences(&mut self, mut each: impl FnMut(&mut u8)) {
         let stores = [Some(&mut self.store), self.replica.as_deref_mut()];
-        for record in stores.into_iter().flatten().filter_map(|s| s.record.as_mut()) {
+        for record in stores
+            .into_iter()
+            .flatten()
+            .filter_map(|s| s.record.as_mut())
+        {
             each(&mut record.fence);
         }
         for turn in self.workers.iter_mut().filter_map(|w| w.turn.as_mut()) {

@@ -11,7 +11,7 @@ impl World {
     fn around(&self, state: &State, w: usize) -> Around {
         Around {
             rules: self.rules,
-            cautious: state.workers[w].caution > 0,
+            doubtful: state.workers[w].doubt > 0,
             rotations: self.config.rotations,
             word: self.config.word,
         }
@@ -36,9 +36,15 @@ impl World {
             });
             state.note(before.claim != 0 && trusting, Promise::OneHolder);
             state.note(rest > 0 && !before.barrier, Promise::GivenBackLeftAlone);
-            state.note(before.parked && before.owner.is_none(), Promise::ParkedLeftAlone);
+            state.note(
+                before.parked && before.owner.is_none(),
+                Promise::ParkedLeftAlone,
+            );
         }
-        state.note(record.attempt > self.config.park_after, Promise::FleetSurvives);
+        state.note(
+            record.attempt > self.config.park_after,
+            Promise::FleetSurvives,
+        );
         if let Some(lost) = &record.activity {
             state.uncertain |= 1 << lost.grant;
         }
@@ -115,7 +121,8 @@ impl World {
             visible_at: turn.visible_at,
         };
         let mut run = advance(base, turn.lost, &turn.heard, true, None, &around);
-        if run.perform.is_some() && turn.trust == 0 && turn.commit == 0 && self.rules.trust_checked {
+        if run.perform.is_some() && turn.trust == 0 && turn.commit == 0 && self.rules.trust_checked
+        {
             // Too late to begin anything.
             let held = Some(Input::Held);
             run = advance(base, turn.lost, &turn.heard, true, held, &around);
@@ -161,6 +168,7 @@ impl World {
         };
         if trusted && confirmed {
             state.note(turn.over, Promise::WithinTrust);
+            state.note(state.store.disconnected, Promise::NoneAfterDisconnect);
             if self.config.replicated {
                 self.note_sent(state, request);
             }
@@ -265,8 +273,8 @@ impl World {
             _ => Signal::LateRejection(request.grant),
         };
         // It is queued again until it is confirmed. A second copy does no harm, and is left out here.
-        let queued = state.store.inbox.contains(&signal)
-            || state.store.signal(signal, 0, &self.rules);
+        let queued =
+            state.store.inbox.contains(&signal) || state.store.signal(signal, 0, &self.rules);
         if queued && !self.confirms(state) {
             return true;
         }

@@ -44,7 +44,11 @@ fn sentence(world: &World, state: &State, step: Step) -> String {
         Step::Stall => "the replica hears nothing any more".to_owned(),
         Step::CatchUp => "the replica has heard everything".to_owned(),
         Step::FailOver { ahead } => {
-            let clock = if ahead { ", its clock a lease ahead" } else { "" };
+            let clock = if ahead {
+                ", its clock a lease ahead"
+            } else {
+                ""
+            };
             format!("the replica takes over{clock}: what it had not heard is lost")
         }
         Step::Emptied => "the store comes back empty".to_owned(),

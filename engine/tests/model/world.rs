@@ -94,6 +94,8 @@ pub(crate) struct Config {
     pub(crate) word: Ticks,
     /// Claims without a finished turn before it is parked.
     pub(crate) park_after: u8,
+    /// What is due is dealt with while workers doubt rejections: no time passes over it.
+    pub(crate) prompt: bool,
     /// What the protocol does not promise here; `limits.rs` shows it.
     pub(crate) except: &'static [Promise],
 }
@@ -168,12 +170,17 @@ impl World {
             ..Machine::new()
         };
         let mut record = Record::new(machine);
-        record.wake_at = Some(if config.active { FAR } else { at.min(config.word) });
+        record.wake_at = Some(if config.active {
+            FAR
+        } else {
+            at.min(config.word)
+        });
         let due = record.wake_at;
         let worker = Worker {
             up: true,
             unaware: false,
             caution: 0,
+            doubt: 0,
             turn: None,
             late: None,
             journal: Vec::new(),
@@ -218,17 +225,20 @@ impl World {
         if worker.unaware {
             steps.push(Step::Notice(w));
         }
+        let may = !worker.unaware || !self.rules.notice_first;
         match &worker.turn {
             None => {
-                let may = !worker.unaware || !self.rules.notice_before_claim;
                 if state.store.due == Some(0) && may {
                     steps.push(Step::Claim(w));
                 }
             }
             Some(turn) => {
-                steps.push(Step::Go(w));
                 let commits = matches!(turn.stage, Stage::Begun | Stage::Learnt);
-                if commits && turn.commit == 0 && left.lost_replies > 0 {
+                let calls = commits || turn.stage == Stage::Fenced;
+                if may || !calls {
+                    steps.push(Step::Go(w));
+                }
+                if may && commits && turn.commit == 0 && left.lost_replies > 0 {
                     steps.push(Step::GoUnheard(w));
                 }
                 if turn.stage == Stage::Sent && left.unavailable > 0 {
@@ -250,13 +260,27 @@ impl World {
             steps.push(Step::Crash(w));
         }
         let has = |kept| worker.journal.iter().any(|entry| entry.kept == kept);
-        if has(Kept::LeftOver) && state.store.record.is_some() {
+        if has(Kept::LeftOver) && state.store.record.is_some() && may {
             steps.push(Step::Replay(w));
         }
         // An entry ages for a minute, a new run id is noticed within seconds.
         if has(Kept::Aging) && state.replica.is_none() && !worker.unaware {
             steps.push(Step::Forget(w));
         }
+    }
+
+    /// Whether something is being done, or could be, by a worker that doubts rejections for now.
+    fn is_dealt_with(&self, state: &State) -> bool {
+        let owned = state
+            .store
+            .record
+            .as_ref()
+            .is_some_and(|record| record.owner.is_some());
+        let due = state.store.due == Some(0);
+        state.workers.iter().any(|worker| {
+            let may = due && (!owned || worker.caution == 0);
+            worker.up && (worker.unaware || worker.doubt > 0) && (worker.turn.is_some() || may)
+        })
     }
 
     fn of_others(&self, state: &State, steps: &mut Vec<Step>) {
@@ -283,7 +307,10 @@ impl World {
         when(left.refreshes > 0 && !disconnected, Step::RefreshNow);
         when(left.resets > 0 && !disconnected, Step::Reset);
         when(left.reads > 0 && record.is_some(), Step::Read);
-        when(left.revocations > 0, Step::Revoke);
+        when(
+            left.revocations > 0 && !state.provider.revoked[0],
+            Step::Revoke,
+        );
         let damages = left.damages > 0 && !state.damaged && record.is_some();
         when(damages, Step::Damage { gone: true });
         when(damages, Step::Damage { gone: false });
@@ -303,10 +330,16 @@ impl Model for World {
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
         // What follows a broken promise tells nothing new.
-        if state.broken != 0 {
+        if self
+            .promises
+            .iter()
+            .any(|p| state.broken & (1 << *p as u32) != 0)
+        {
             return;
         }
-        steps.push(Step::Tick);
+        if !self.config.prompt || !self.is_dealt_with(state) {
+            steps.push(Step::Tick);
+        }
         for w in 0..if self.config.alone { 1 } else { 2 } {
             self.of_worker(state, w, steps);
         }
