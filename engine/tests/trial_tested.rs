@@ -53,7 +53,10 @@ async fn begin(engine: &Engine) {
         days: 30,
     };
     let delivery = Delivery::creating();
-    engine.signal::<Trial>(&ada(), &begin, delivery).await.unwrap();
+    engine
+        .signal::<Trial>(&ada(), &begin, delivery)
+        .await
+        .unwrap();
 }
 
 async fn state(engine: &Engine) -> (Trial, Phase) {
@@ -92,7 +95,11 @@ async fn a_letter_of_which_nobody_knows_is_sent_again_with_its_key() {
     office.then(Ended::Unknown);
     office.then(Ended::NotSent);
     sandbox.skip(days(24)).await;
-    let keys: Vec<String> = office.performed().into_iter().map(|p| p.activity.key).collect();
+    let keys: Vec<String> = office
+        .performed()
+        .into_iter()
+        .map(|p| p.activity.key)
+        .collect();
     assert_eq!(keys.len(), 3);
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     assert_eq!(state(sandbox.engine()).await.0.reminders, 1);
@@ -125,7 +132,11 @@ async fn a_store_that_is_away_or_loses_replies_costs_nothing_but_time() {
 }
 
 /// A worker of its own network over the one store.
-fn worker(store: &MemoryStore, office: &Arc<Scripted<Trial>>, number: u64) -> (Engine, FaultyStore) {
+fn worker(
+    store: &MemoryStore,
+    office: &Arc<Scripted<Trial>>,
+    number: u64,
+) -> (Engine, FaultyStore) {
     let odds = Odds {
         late_by: Duration::from_millis(300),
         ..Odds::default()
@@ -161,8 +172,15 @@ async fn in_bad_weather_two_workers_send_one_letter_between_them() {
     tokio::time::sleep(Duration::from_secs(25 * 60)).await;
     network.heal();
     let letters = office.performed();
-    assert!(letters.len() >= 2, "the one that took too long was given up");
-    assert!(letters.iter().all(|letter| letter.activity.key == letters[0].activity.key));
+    assert!(
+        letters.len() >= 2,
+        "the one that took too long was given up"
+    );
+    assert!(
+        letters
+            .iter()
+            .all(|letter| letter.activity.key == letters[0].activity.key)
+    );
     assert_eq!(state(&first).await.0.reminders, 1);
     drop(second);
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evergreen_engine::record::{Reading, Record};
 use evergreen_engine::store::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal, Signalled,
-    Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
+    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
 
