@@ -9,14 +9,19 @@ use crate::limits::HEADS;
 use crate::machine::Millis;
 use crate::store::Heads;
 
-/// The heads of all partitions, and an estimate of the store's time that is never ahead of it.
+/// Where the agenda's own clock begins: later than any time that a store tells, so that what has been
+/// due for long is a time on it, too.
+const BEGIN: Millis = 1 << 50;
+
+/// The heads of all partitions. Each lies on a server with a clock of its own, and what is due is due by
+/// that clock; so times are kept by one clock that runs here, as far from now as the reply told. A reply
+/// travels, so that is late, never early.
 #[derive(Debug)]
 pub(crate) struct Agenda {
     partitions: Vec<Heads>,
     /// What lies behind heads that are not for us; see [`Agenda::found_behind`].
     behind: Vec<Heads>,
-    told_now: Millis,
-    told_at: Instant,
+    begun: Instant,
 }
 
 /// What to do next.
@@ -33,18 +38,17 @@ impl Agenda {
         Self {
             partitions: vec![Vec::new(); usize::from(partitions)],
             behind: vec![Vec::new(); usize::from(partitions)],
-            told_now: 0,
-            told_at: Instant::now(),
+            begun: Instant::now(),
         }
     }
 
-    /// Takes over what a reply told of one partition.
+    /// Takes over what a reply told of one partition. `now`: by the clock that the heads go by.
     pub(crate) fn told(&mut self, partition: u16, heads: Heads, now: Millis) {
+        let here = self.now();
+        let by_ours = |(member, at): (String, Millis)| (member, (at + here).saturating_sub(now));
         if let Some(known) = self.partitions.get_mut(usize::from(partition)) {
-            *known = heads;
+            *known = heads.into_iter().map(by_ours).collect();
         }
-        self.told_now = now;
-        self.told_at = Instant::now();
     }
 
     /// Whether the heads of a partition hide what is behind them: all that a reply tells of are due,
@@ -66,11 +70,8 @@ impl Agenda {
         }
     }
 
-    /// The store's time: what it last told, and what has passed here since. A reply travels, so this
-    /// is behind, never ahead.
     fn now(&self) -> Millis {
-        self.told_now
-            .saturating_add(u64::try_from(self.told_at.elapsed().as_millis()).unwrap_or(u64::MAX))
+        BEGIN + u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(BEGIN)
     }
 
     /// The next thing to do. From the partition with the earliest head one of its due entries is
@@ -189,6 +190,21 @@ mod tests {
         }
         assert_eq!(claimed[..HEADS], strangers);
         assert_eq!(claimed[HEADS..], ["k:a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_partition_goes_by_the_clock_that_told_of_it() {
+        let none = HashSet::new();
+        let mut agenda = Agenda::new(2);
+        agenda.told(0, heads(&[("k:a", 1_000_150)]), 1_000_100);
+        // This server is a thousand seconds behind the other.
+        agenda.told(1, heads(&[("k:b", 120)]), 100);
+        let soon = Next::Sleep(Duration::from_millis(20));
+        assert_eq!(agenda.next(0, CAP, &none), soon);
+        tokio::time::advance(Duration::from_millis(60)).await;
+        assert_eq!(agenda.next(0, CAP, &none), Next::Claim(1, "k:b".to_owned()));
+        assert_eq!(agenda.next(0, CAP, &none), Next::Claim(0, "k:a".to_owned()));
+        assert_eq!(agenda.next(0, CAP, &none), Next::Sleep(CAP));
     }
 
     #[tokio::test(start_paused = true)]

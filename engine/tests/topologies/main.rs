@@ -8,6 +8,7 @@ mod fleet;
 mod moving;
 mod pulse;
 mod startup;
+#[allow(dead_code, reason = "shared with the tests of one server")]
 #[path = "../redis_store/steps.rs"]
 mod steps;
 #[path = "../support/mod.rs"]

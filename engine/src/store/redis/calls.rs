@@ -295,6 +295,7 @@ mod tests {
             calls.read(&id, true),
             calls.extend(&id, 1, "c", renew),
             calls.reconcile(&id),
+            calls.requeue(&id),
         ] {
             let call = call.unwrap();
             assert!(call.is_of_one_slot(), "{}", call.script.name);

@@ -21,6 +21,7 @@ mod lists;
 mod migration;
 mod node;
 mod options;
+mod query;
 mod reply;
 mod routes;
 mod run;
