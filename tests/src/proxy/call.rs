@@ -24,6 +24,8 @@ pub enum Step {
     Extend,
     /// An entry of the index is compared.
     Reconcile,
+    /// What is parked is given back.
+    Requeue,
     /// A name is taken for a while.
     Turnstile,
     /// Anything else.
@@ -90,6 +92,7 @@ static HASHES: LazyLock<Vec<(String, Step)>> = LazyLock::new(|| {
         (hash!("read"), Step::Read),
         (hash!("extend"), Step::Extend),
         (hash!("reconcile"), Step::Reconcile),
+        (hash!("requeue"), Step::Requeue),
         (hash!("turnstile"), Step::Turnstile),
     ]
 });

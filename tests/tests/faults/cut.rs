@@ -1,6 +1,7 @@
 //! The network between one worker and Redis is cut while others go on: what is on its way is lost, or
 //! arrives late, and after it nothing is there twice.
 
+use evergreen_tests::proxy::{Side, Step};
 use ninjaone::simulator::When;
 
 use crate::checks::{condemned, healed, healthy, refreshed};
@@ -78,7 +79,13 @@ async fn deaf_for_longer_than_the_lease() {
 /// What Redis hears it does: the commit is written, and nobody takes over.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_do_not_arrive_leave_the_commit_where_it_is() {
-    let (stage, mut one) = cut_off_with_a_pair(Cut::Dumb).await;
+    let stage = Stage::new().await;
+    let mut one = stage.working("one").await;
+    let mut commit = one.proxy.trap(Step::Commit, Side::Asked);
+    stage.ask().await;
+    commit.caught().await;
+    Cut::Dumb.begin(&one);
+    commit.release();
     let mut two = stage.successor().await;
     refreshed(&stage, 1).await;
     one.see_count("evergreen_persist_pending", |pending| pending == 1)

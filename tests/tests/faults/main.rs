@@ -9,7 +9,8 @@
 //! | `commands.rs` | Redis forgets scripts, throws clients out, makes them wait |
 //! | `restarts.rs` | Redis is restarted and killed, between commits and in the middle of one |
 //! | `refusals.rs` | Redis is full, read-only, or cannot save |
-//! | `emptied.rs` | Redis is emptied, or put back to what it was |
+//! | `emptied.rs` | Redis is emptied |
+//! | `restored.rs` | Redis is put back to what it was |
 //! | `callers.rs` | an API is killed while it does what somebody asked for |
 //! | `cut.rs` | the network between one worker and Redis is cut |
 //!
@@ -26,5 +27,6 @@ mod machine;
 mod points;
 mod refusals;
 mod restarts;
+mod restored;
 mod stage;
 mod stopped;

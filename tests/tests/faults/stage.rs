@@ -223,14 +223,16 @@ impl Stage {
         format!("{tag}:due")
     }
 
-    /// The index is a copy of the record, and nobody holds it.
+    /// Waits until nobody holds it and nothing is in flight or waits, and the index is a copy of it.
     pub(crate) async fn is_at_rest(&self) {
-        let owner: Option<String> = self.field("owner").await;
-        assert_eq!(owner, None);
-        let activity: Option<String> = self.field("activity").await;
-        assert_eq!(activity, None);
-        let wake_at: Option<f64> = self.field("wake_at").await;
-        assert_eq!(self.score().await, wake_at);
+        let store = &self.bench.store;
+        eventually("rest", PATIENCE, async || {
+            let reading = store.read(&self.id(), false).await.ok()??;
+            let record = &reading.record;
+            let idle = record.owner.is_none() && record.activity.is_none();
+            (idle && reading.inbox_len == 0 && reading.score == record.wake_at).then_some(())
+        })
+        .await;
     }
 
     /// What is served is what the provider takes.
