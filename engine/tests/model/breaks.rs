@@ -64,7 +64,7 @@ breaks! {
     a_token_served_behind_the_barrier barrier READER AtOnce
     a_disconnect_that_stays_parked preemptive_unparks POISON AtOnce
     a_takeover_by_another_servers_clock spare_after_new_run FAILOVER OneHolder
-    a_takeover_by_a_process_that_has_just_started careful_at_start BOTH OneHolder
+    a_takeover_by_a_process_that_has_just_started careful_at_start RESTARTED OneHolder
     a_takeover_before_the_new_server_is_noticed notice_first FAILOVER OneHolder
     trust_that_counts_from_the_reply trust_from_before SLOW OneHolder
     a_request_sent_without_looking trust_checked PAUSES WithinTrust

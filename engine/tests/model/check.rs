@@ -31,7 +31,11 @@ pub(crate) fn look(
     let began = Instant::now();
     let world = World::new(rules, config, promises);
     // One thread: with more the nearest would not be met first.
-    let checker = world.clone().checker().threads(1);
+    let checker = world
+        .clone()
+        .checker()
+        .threads(1)
+        .target_max_depth(config.deepest);
     let checker = checker
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()

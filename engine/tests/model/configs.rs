@@ -40,6 +40,7 @@ const PLAIN: Config = Config {
     word: FAR,
     park_after: FAR,
     prompt: false,
+    deepest: 0,
     except: &[],
 };
 
@@ -70,8 +71,10 @@ configs! {
     FAILOVER "failover" rotations: 1; failovers: 1;
     /// The same where nobody can be asked.
     UNVOUCHED "failover without acknowledgement" rotations: 1, replicated: false, prompt: true; failovers: 1;
-    /// The same, and a process dies.
-    BOTH "failover without acknowledgement, and a crash" rotations: 1, replicated: false, except: &[Promise::RevokedIsTrue]; failovers: 1, crashes: 1;
+    /// The same, and the process dies; there is but one.
+    BOTH "failover without acknowledgement, and a crash" rotations: 1, replicated: false, alone: true, except: &[Promise::RevokedIsTrue]; failovers: 1, crashes: 1;
+    /// A process starts again after a failover. Too big to be looked at to its end each time.
+    RESTARTED "failover and a restart" rotations: 1, deepest: 14; failovers: 1, crashes: 1;
     /// Entries of the journal age where nobody can vouch for a write.
     AGING "aging entries" replicated: false; crashes: 1;
     /// People connect and disconnect while something is under way.
@@ -135,6 +138,7 @@ pub(crate) fn grown(mut config: Config) -> Config {
             *often += by;
         }
     }
+    config.deepest = 0;
     config.rotations = (config.rotations + by).min(4);
     config
 }

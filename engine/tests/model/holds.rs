@@ -40,6 +40,7 @@ holds! {
     with_a_failover FAILOVER
     with_a_failover_without_acknowledgement UNVOUCHED
     with_a_failover_without_acknowledgement_and_a_crash BOTH
+    with_a_restart_after_a_failover RESTARTED
     with_connect_and_disconnect PEOPLE
     with_a_consent_delivered_twice TWICE
     with_a_disconnect_and_a_crash ENDED

@@ -5,15 +5,6 @@ use super::rules::Rules;
 use super::state::*;
 use super::world::World;
 
-/// How a claim was answered.
-pub(crate) enum Claimed {
-    Claimed,
-    Held,
-    NotDue,
-    Parked,
-    Unknown,
-}
-
 /// A commit.
 pub(crate) struct Commit<'a> {
     pub(crate) claim: u8,
@@ -66,13 +57,13 @@ impl Store {
         self.wanted()
     }
 
-    /// Takes the workflow for a worker.
+    /// Takes the workflow for a worker; `false` where the answer is `held`, `not_due`, `parked` or `unknown`.
     /// `park_after` claims without a finished turn are one too few to park it.
-    pub(crate) fn claim(&mut self, worker: u8, spare: bool, id: u8, world: &World) -> Claimed {
+    pub(crate) fn claim(&mut self, worker: u8, spare: bool, id: u8, world: &World) -> bool {
         let (rules, park_after) = (&world.rules, world.config.park_after);
         let Some(record) = &mut self.record else {
             self.due = None;
-            return Claimed::Unknown;
+            return false;
         };
         let other = match record.owner {
             Some(Owner::Worker(owner)) => owner != worker,
@@ -81,18 +72,18 @@ impl Store {
         let held = record.owner.is_some() && (record.lease > 0 || (spare && other));
         if held && rules.claim_by_record {
             self.due = Some(record.lease);
-            return Claimed::Held;
+            return false;
         }
         if record.parked && record.owner.is_none() {
             self.due = None;
-            return Claimed::Parked;
+            return false;
         }
         let pending = record.activity.is_some() || !self.inbox.is_empty();
         if record.owner.is_none() && !pending && rules.claim_by_record {
             let wanted = record.visible_at.or(record.wake_at);
             if wanted != Some(0) {
                 self.due = wanted;
-                return Claimed::NotDue;
+                return false;
             }
         }
         // Counted no further than where it is judged.
@@ -105,14 +96,14 @@ impl Store {
             record.lease = 0;
             record.parked = true;
             self.due = None;
-            return Claimed::Parked;
+            return false;
         }
         record.fence += 1;
         record.owner = Some(Owner::Worker(worker));
         record.claim = id;
         record.lease = LEASE;
         self.due = Some(LEASE);
-        Claimed::Claimed
+        true
     }
 
     /// Writes one transition, or nothing.

@@ -4,7 +4,7 @@
 use super::machine::{Around, Base, Input, Run, advance};
 use super::promises::Promise;
 use super::state::*;
-use super::store::{Claimed, Commit, Committed};
+use super::store::{Commit, Committed};
 use super::world::World;
 
 impl World {
@@ -23,9 +23,8 @@ impl World {
         let spare = state.workers[w].caution > 0 && self.rules.spare_after_new_run;
         let before = state.store.record.clone();
         let rest = state.store.rest;
-        match state.store.claim(w as u8, spare, id, self) {
-            Claimed::Claimed => {}
-            Claimed::Parked | Claimed::Held | Claimed::NotDue | Claimed::Unknown => return,
+        if !state.store.claim(w as u8, spare, id, self) {
+            return;
         }
         let Some(record) = state.store.record.clone() else {
             return;

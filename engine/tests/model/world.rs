@@ -96,6 +96,8 @@ pub(crate) struct Config {
     pub(crate) park_after: u8,
     /// What is due is dealt with while workers doubt rejections: no time passes over it.
     pub(crate) prompt: bool,
+    /// So many steps are looked at; 0 for all.
+    pub(crate) deepest: usize,
     /// What the protocol does not promise here; `limits.rs` shows it.
     pub(crate) except: &'static [Promise],
 }
