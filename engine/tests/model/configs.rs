@@ -76,7 +76,7 @@ configs! {
     /// A process starts again after a failover. Too big to be looked at to its end each time.
     RESTARTED "failover and a restart" rotations: 1, deepest: 14; failovers: 1, crashes: 1;
     /// Entries of the journal age where nobody can vouch for a write.
-    AGING "aging entries" replicated: false; crashes: 1;
+    AGING "aging entries" replicated: false, alone: true; crashes: 1;
     /// People connect and disconnect while something is under way.
     PEOPLE "connect and disconnect" rotations: 1; consents: 1, disconnects: 1;
     /// A caller reads the token while people disconnect.
