@@ -207,8 +207,10 @@ async fn the_doctor_finds_nothing_wrong_and_then_what_is() {
         assert_eq!(result(&told, check), "ok", "{check}: {told:#}");
     }
     // Another key ring, nobody who works, nobody at the provider's address.
-    site.server.signal(Signal::TERM);
-    site.server.finished(PATIENCE).await.expect_code(0);
+    let another = Evergreen::with(["--version"]).spawn();
+    let mut server = std::mem::replace(&mut site.server, another);
+    server.signal(Signal::TERM);
+    server.finished(PATIENCE).await.expect_code(0);
     site.simulator.kill();
     let other = KeyRing::generate().unwrap().printable;
     let other = secrecy::ExposeSecret::expose_secret(&other).to_owned();
