@@ -38,7 +38,8 @@ async fn left_behind(site: &Site, directory: &Path) -> Entry {
         .unwrap();
     let id = WorkflowId::new(KIND, "acme/prod@user").unwrap();
     let record = store.read(&id, false).await.unwrap().unwrap().record;
-    let data: Value = serde_json::from_str(&record.data).unwrap();
+    let stored: Value = serde_json::from_str(&record.data).unwrap();
+    let data = &stored["data"];
     let grant = data["grant"]["id"].as_str().unwrap().parse().unwrap();
     let base_generation = data["grant"]["generation"].as_u64().unwrap();
     let place = Place::Journal {
