@@ -38,7 +38,8 @@ async fn left_behind(site: &Site, directory: &Path) -> Entry {
         .unwrap();
     let id = WorkflowId::new(KIND, "acme/prod@user").unwrap();
     let record = store.read(&id, false).await.unwrap().unwrap().record;
-    let data: Value = serde_json::from_str(&record.data).unwrap();
+    let stored: Value = serde_json::from_str(&record.data).unwrap();
+    let data = &stored["data"];
     let grant = data["grant"]["id"].as_str().unwrap().parse().unwrap();
     let base_generation = data["grant"]["generation"].as_u64().unwrap();
     let place = Place::Journal {
@@ -207,8 +208,10 @@ async fn the_doctor_finds_nothing_wrong_and_then_what_is() {
         assert_eq!(result(&told, check), "ok", "{check}: {told:#}");
     }
     // Another key ring, nobody who works, nobody at the provider's address.
-    site.server.signal(Signal::TERM);
-    site.server.finished(PATIENCE).await.expect_code(0);
+    let another = Evergreen::with(["--version"]).spawn();
+    let mut server = std::mem::replace(&mut site.server, another);
+    server.signal(Signal::TERM);
+    server.finished(PATIENCE).await.expect_code(0);
     site.simulator.kill();
     let other = KeyRing::generate().unwrap().printable;
     let other = secrecy::ExposeSecret::expose_secret(&other).to_owned();
