@@ -16,13 +16,15 @@
 --      20 events to keep at most
 --      21 wake channel         22 partition, as told on the wake channel
 --      23 most signals told by `signals`
---      24 number of sealed operations, then for each, in the order in which they are meant:
+--      24 id of the commit that this one was worked out from, '' for none
+--      25 number of sealed operations, then for each, in the order in which they are meant:
 --         'put' field value | 'erase' field '' | 'clear' '' ''
 --       + for each event: id, name, subject's field, subject, at, payload
 -- Replies (all numbers as text)
 --   committed  now heads v         written
 --   already    now heads v ours    written before, by this very commit; ours is '1' while the lease is
---   fenced     now heads v         somebody else has claimed since, or nobody holds it: nothing written
+--   fenced     now heads v         somebody else has claimed since, or nobody holds it, or the record is
+--                                  not the one that this was worked out from: nothing written
 --   signals    now heads rest      strict, and signals came since the claim: nothing written
 --   unknown    now heads           no such workflow
 --   invalid    now heads why       the caller is wrong: nothing written
@@ -35,7 +37,7 @@ local wake_at, visible_at, activity, keep_ms = ARGV[11], ARGV[12], ARGV[13], ton
 local finish, park, heads = ARGV[15] == '1', ARGV[16], tonumber(ARGV[17])
 local log_max, log_entry, events_max = tonumber(ARGV[18]), ARGV[19], ARGV[20]
 local channel, partition, rest_max = ARGV[21], ARGV[22], tonumber(ARGV[23])
-local sealed_ops, sealed_first = tonumber(ARGV[24]), 25
+local follows, sealed_ops, sealed_first = ARGV[24], tonumber(ARGV[25]), 26
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -60,6 +62,9 @@ if last_commit == commit then
   return answer('already', v, (owner and held_claim == claim) and '1' or '0')
 end
 if not owner or held_fence ~= fence or held_claim ~= claim then return answer('fenced', v) end
+-- A failover may keep the claim and lose the intent that was written under it. What was worked out
+-- from the intent's state must not be written onto the state before it.
+if (last_commit or '') ~= follows then return answer('fenced', v) end
 
 local waiting = redis.call('LLEN', inbox)
 if consumed > waiting then

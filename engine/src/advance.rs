@@ -15,6 +15,8 @@ pub(crate) struct Base<W: Workflow> {
     pub(crate) phase: W::Phase,
     pub(crate) wake_at: Option<Millis>,
     pub(crate) visible_at: Option<Millis>,
+    /// The commit that wrote this.
+    pub(crate) commit: Option<String>,
     /// The sealed blobs as they stand with this state.
     pub(crate) sealed: SealedBlobs,
 }

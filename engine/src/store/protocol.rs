@@ -121,6 +121,9 @@ pub struct Commit {
     pub claim: String,
     /// 64 random bits as 16 hex digits; the same in every try of this commit.
     pub commit: String,
+    /// The id of the commit that this one was worked out from; `None` for the first. Where the record
+    /// has another, somebody's write was lost on the way, and this one is fenced.
+    pub follows: Option<String>,
     /// Write nothing if the inbox is longer than what was consumed.
     pub strict: bool,
     /// Signals consumed.

@@ -53,6 +53,7 @@ pub(crate) fn commit(name: &str, record: &Record) -> Commit {
         fence: record.fence,
         claim: record.claim.clone().unwrap(),
         commit: format!("{:016x}", rand::random::<u64>()),
+        follows: record.commit.clone(),
         strict: false,
         consumed: 1,
         state: "Waiting".to_owned(),

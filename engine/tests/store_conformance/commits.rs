@@ -5,7 +5,7 @@ use evergreen_engine::store::{
     Claimed, Commit, Committed, Extend, Extended, Signal, Signalled, StoreError,
 };
 
-use super::steps::{LEASE, SECOND, commit, creating, id, signal, written};
+use super::steps::{LEASE, SECOND, after, commit, creating, id, signal, written};
 use super::support::{BEGIN, World};
 
 both_stores! {
@@ -49,11 +49,21 @@ both_stores! {
         assert_eq!(w.commit(&intent).await, written(1, true));
         let already = |v, ours| Committed::Written { v, already: true, ours, confirmed: true };
         assert_eq!(w.commit(&intent).await, already(1, true));
-        let last = commit(&id, &record, "k2");
+        let last = commit(&id, &after(&record, "k1"), "k2");
         assert_eq!(w.commit(&last).await, written(2, false));
         assert_eq!(w.commit(&last).await, already(2, false));
         assert_eq!(w.commit(&intent).await, Committed::Fenced { v: 2 });
         assert_eq!(w.commit(&commit(&super::id("b"), &record, "k3")).await, Committed::Unknown);
+    }
+
+    /// A failover may keep a claim and lose the commit that followed it.
+    async fn a_commit_that_was_worked_out_from_a_lost_one_is_fenced(w) {
+        let id = w.created("a").await;
+        let record = w.hold(&id, "c1").await;
+        let before = w.read(&id).await;
+        let last = commit(&id, &after(&record, "k1"), "k2");
+        assert_eq!(w.commit(&last).await, Committed::Fenced { v: 0 });
+        assert_eq!(w.read(&id).await, before);
     }
 
     async fn a_final_commit_frees_and_an_intent_keeps(w) {
@@ -73,7 +83,7 @@ both_stores! {
         assert_eq!(reading.record.lease_until, Some(BEGIN + 16_000));
         assert_eq!(reading.record.activity.as_deref(), Some("\"call\""));
         assert_eq!((reading.record.attempt, reading.record.v), (1, 1));
-        let last = Commit { wake_at: Some(BEGIN + 60_000), ..commit(&id, &record, "k2") };
+        let last = Commit { wake_at: Some(BEGIN + 60_000), ..commit(&id, &after(&record, "k1"), "k2") };
         w.commit(&last).await;
         let reading = w.read(&id).await;
         assert_eq!((reading.score, reading.inbox_len), (Some(BEGIN + 60_000), 0));

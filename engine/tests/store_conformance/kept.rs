@@ -3,21 +3,21 @@
 use evergreen_engine::id::WorkflowId;
 use evergreen_engine::store::{Claimed, Commit, Committed, Reconciled, SealedOp, StoreError};
 
-use super::steps::{LEASE, commit, creating, event, id, written};
+use super::steps::{LEASE, after, commit, creating, event, id, written};
 use super::support::World;
 
 both_stores! {
     async fn sealed_blobs_change_with_the_commit_and_in_order(w) {
         let id = w.created("a").await;
-        let record = w.hold(&id, "c1").await;
+        w.hold(&id, "c1").await;
         let put = |name: &str, blob: &str| SealedOp::Put(name.to_owned(), blob.to_owned());
         let erase = |name: &str| SealedOp::Erase(name.to_owned());
-        let sealed = |sealed, name: &str| Commit {
-            sealed,
-            keep: Some(LEASE),
-            ..commit(&id, &record, name)
+        let write = async |sealed, name: &str| {
+            let record = w.read(&id).await.record;
+            let commit = Commit { sealed, keep: Some(LEASE), ..commit(&id, &record, name) };
+            w.commit(&commit).await
         };
-        w.commit(&sealed(vec![put("a", "1"), put("b", "2"), put("a", "3")], "k1")).await;
+        write(vec![put("a", "1"), put("b", "2"), put("a", "3")], "k1").await;
         let is = async |expected: &[(&str, &str)]| {
             let sealed = w.read(&id).await.sealed;
             let sealed: Vec<_> = sealed.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -25,12 +25,12 @@ both_stores! {
         };
         is(&[("a", "3"), ("b", "2")]).await;
         assert!(w.store.read(&id, false).await.unwrap().unwrap().sealed.is_empty());
-        w.commit(&sealed(vec![erase("a"), put("a", "4"), put("b", "5"), erase("b")], "k2")).await;
+        write(vec![erase("a"), put("a", "4"), put("b", "5"), erase("b")], "k2").await;
         is(&[("a", "4")]).await;
         // Adopted and disconnected within one turn: nothing may be left of what was adopted.
-        w.commit(&sealed(vec![put("c", "6"), SealedOp::Clear], "k3")).await;
+        write(vec![put("c", "6"), SealedOp::Clear], "k3").await;
         is(&[]).await;
-        w.commit(&sealed(vec![put("c", "6"), SealedOp::Clear, put("d", "7")], "k4")).await;
+        write(vec![put("c", "6"), SealedOp::Clear, put("d", "7")], "k4").await;
         is(&[("d", "7")]).await;
         let Claimed::Held { .. } = w.drive(&id, "c2").await else { panic!() };
         w.clock.advance(LEASE);
@@ -40,8 +40,9 @@ both_stores! {
 
     async fn a_log_keeps_the_last_entries(w) {
         let id = w.created("a").await;
-        let record = w.hold(&id, "c1").await;
+        w.hold(&id, "c1").await;
         for n in 0..5 {
+            let record = w.read(&id).await.record;
             let entry = Commit {
                 log: format!("entry {n}"),
                 keep: Some(LEASE),
@@ -50,6 +51,7 @@ both_stores! {
             w.commit(&entry).await;
         }
         assert_eq!(w.store.log(&id).await.unwrap(), ["entry 2", "entry 3", "entry 4"]);
+        let record = w.read(&id).await.record;
         let off = Commit { log: "x".to_owned(), log_max: 0, ..commit(&id, &record, "off") };
         w.commit(&off).await;
         assert_eq!(w.store.log(&id).await.unwrap().len(), 3);
@@ -68,7 +70,7 @@ both_stores! {
         w.commit(&telling).await;
         w.commit(&telling).await;
         let end = w.store.events_end(0).await.unwrap();
-        w.commit(&Commit { events: vec![event("k2", 0)], ..commit(&id, &record, "k2") }).await;
+        w.commit(&Commit { events: vec![event("k2", 0)], ..commit(&id, &after(&record, "k1"), "k2") }).await;
         let all = w.store.events(0, None, 10).await.unwrap();
         let entries: Vec<_> = all.iter().map(|e| e.entry.clone()).collect();
         assert_eq!(entries, [event("k1", 0), event("k1", 1), event("k2", 0)], "each once");

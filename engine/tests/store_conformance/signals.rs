@@ -5,7 +5,7 @@ use evergreen_engine::store::{
     Claimed, Commit, Committed, Reconciled, Requeued, Signal, Signalled,
 };
 
-use super::steps::{LEASE, SECOND, commit, creating, id, signal};
+use super::steps::{LEASE, SECOND, after, commit, creating, id, signal};
 use super::support::{BEGIN, World};
 
 both_stores! {
@@ -41,7 +41,7 @@ both_stores! {
         assert!(record.barrier);
         w.commit(&Commit { consumed: 1, keep: Some(LEASE), ..commit(&id, &record, "k2") }).await;
         assert!(w.read(&id).await.record.barrier, "it is not consumed yet");
-        w.commit(&Commit { consumed: 1, ..commit(&id, &record, "k3") }).await;
+        w.commit(&Commit { consumed: 1, ..commit(&id, &after(&record, "k2"), "k3") }).await;
         assert!(!w.read(&id).await.record.barrier);
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn commit(id: &WorkflowId, record: &Record, name: &str) -> Commit {
         fence: record.fence,
         claim: record.claim.clone().unwrap(),
         commit: name.to_owned(),
+        follows: record.commit.clone(),
         strict: false,
         consumed: 0,
         state: "Waiting".to_owned(),
@@ -75,6 +76,14 @@ pub(crate) fn commit(id: &WorkflowId, record: &Record, name: &str) -> Commit {
         events: Vec::new(),
         events_max: 1000,
         durable: false,
+    }
+}
+
+/// The record as its holder knows it after a commit of that name.
+pub(crate) fn after(record: &Record, name: &str) -> Record {
+    Record {
+        commit: Some(name.to_owned()),
+        ..record.clone()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,8 +11,7 @@ use evergreen_engine::store::clock::ManualClock;
 use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::RedisStore;
 use evergreen_engine::store::{
-    Claim, ClaimMode, Claimed, Commit, Committed, Creation, OutboxEntry, Reconciled, Signal, Store,
-    StoreError,
+    Claim, ClaimMode, Claimed, Commit, Creation, OutboxEntry, Reconciled, Signal, Store, StoreError,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -21,6 +19,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::steps::{Call, Consumed, Step, Transition};
 use crate::support;
+use crate::words;
 
 /// What the workers remember of one workflow: the fences of their claims, and the last commit.
 #[derive(Default)]
@@ -35,6 +34,9 @@ impl Memory {
     }
 }
 
+/// How often each script gave each of its words, over all sequences.
+pub(crate) type Seen = BTreeMap<(&'static str, &'static str), u64>;
+
 /// The two stores under one sequence.
 pub(crate) struct Pair {
     pub(crate) model: MemoryStore,
@@ -45,19 +47,18 @@ pub(crate) struct Pair {
     pub(crate) ids: Vec<WorkflowId>,
     pub(crate) memories: Vec<Memory>,
     pub(crate) names: u64,
+    /// The name that is taken for a time.
+    pub(crate) turnstile: String,
     /// The index was broken, or the clock stepped back: `reconcile` may find work.
     pub(crate) astray: bool,
-    /// How often each kind of answer was given, over all sequences.
-    pub(crate) seen: Rc<RefCell<BTreeMap<String, u64>>>,
+    /// What has been answered so far.
+    pub(crate) seen: Rc<RefCell<Seen>>,
 }
 
 impl Pair {
-    /// Counts an answer by its first word.
-    fn note(&self, answer: &dyn Debug) {
-        let text = format!("{answer:?}");
-        let mut words = text.split(|c: char| !c.is_alphanumeric());
-        let word = words.find(|word| !word.is_empty()).unwrap().to_owned();
-        *self.seen.borrow_mut().entry(word).or_default() += 1;
+    /// Counts an answer as the script's head words it.
+    fn note(&self, script: &'static str, word: &'static str) {
+        *self.seen.borrow_mut().entry((script, word)).or_default() += 1;
     }
 
     /// A name that nobody has used.
@@ -111,12 +112,13 @@ impl Pair {
                     let a = self.model.extend(id, *fence, claim, *what).await.unwrap();
                     let b = self.redis.extend(id, *fence, claim, *what).await.unwrap();
                     prop_assert_eq!(a, b);
-                    self.note(&a);
+                    self.note("extend", words::extended(a));
                 }
             }
             Step::Read { id, sealed } => {
                 let id = &self.ids[*id];
                 let a = self.model.read(id, *sealed).await.unwrap();
+                self.note("read", if a.is_some() { "found" } else { "unknown" });
                 prop_assert_eq!(a, self.redis.read(id, *sealed).await.unwrap());
             }
             Step::Reconcile { id } => {
@@ -126,7 +128,7 @@ impl Pair {
                 let id = &self.ids[*id];
                 let a = self.model.requeue(id).await.unwrap();
                 prop_assert_eq!(a, self.redis.requeue(id).await.unwrap());
-                self.note(&a);
+                self.note("requeue", words::requeued(a));
             }
             Step::Vanish { id, times } => {
                 for _ in 0..*times {
@@ -140,6 +142,14 @@ impl Pair {
             Step::BreakIndex { id, set, score } => {
                 let score = score.map(|offset| self.at(offset));
                 self.break_index(*id, *set, score).await;
+            }
+            Step::Turnstile { holder } => {
+                // Long enough never to end: each store judges the end by a clock of its own.
+                let (name, life) = (&self.turnstile, Duration::from_secs(1 << 32));
+                let a = self.model.turnstile(name, holder, life).await.unwrap();
+                let b = self.redis.turnstile(name, holder, life).await.unwrap();
+                prop_assert_eq!(a, b);
+                self.note("turnstile", if a { "passed" } else { "closed" });
             }
             Step::Peek => {
                 let a = self.model.peek(&[0]).await.unwrap();
@@ -176,7 +186,7 @@ impl Pair {
         };
         let a = self.model.claim(&ask).await.unwrap();
         prop_assert_eq!(&a, &self.redis.claim(&ask).await.unwrap());
-        self.note(&a.answer);
+        self.note("claim", words::claimed(&a.answer));
         if let Claimed::Claimed { record, .. } = a.answer {
             self.memories[id].claims.push((record.fence, ask.claim));
         }
@@ -211,6 +221,12 @@ impl Pair {
             id: self.ids[id].clone(),
             fence: fence + u64::from(what.wrong_number),
             claim,
+            follows: if what.stale {
+                Some(commit.clone())
+            } else {
+                let record = self.model.inspect(&self.ids[id]).record;
+                record.and_then(|record| record.commit)
+            },
             strict: what.strict,
             consumed: match what.consumed {
                 Consumed::All => self.model.inspect(&self.ids[id]).inbox.len(),
@@ -241,13 +257,10 @@ impl Pair {
         match (a, b) {
             (Ok(a), Ok(b)) => {
                 prop_assert_eq!(&a, &b);
-                match a.answer {
-                    Committed::Written { already: true, .. } => self.note(&"Already"),
-                    answer => self.note(&answer),
-                }
+                self.note("commit", words::committed(&a.answer));
             }
             (Err(StoreError::Refused { .. }), Err(StoreError::Refused { .. })) => {
-                self.note(&"Refused");
+                self.note("commit", "invalid");
             }
             (a, b) => prop_assert!(false, "one refused and one did not: {a:?}, {b:?}"),
         }
@@ -274,7 +287,7 @@ impl Pair {
         };
         let a = self.model.signal(&ask).await.unwrap();
         prop_assert_eq!(a, self.redis.signal(&ask).await.unwrap());
-        self.note(&a);
+        self.note("signal", words::signalled(a));
         Ok(())
     }
 
@@ -288,7 +301,9 @@ impl Pair {
     pub(crate) async fn reconcile(&mut self, id: usize) -> Result<Reconciled, TestCaseError> {
         let a = self.model.reconcile(&self.ids[id]).await.unwrap();
         prop_assert_eq!(a, self.redis.reconcile(&self.ids[id]).await.unwrap());
-        self.note(&a);
+        let (word, what) = words::reconciled(a);
+        self.note("reconcile", word);
+        self.note("reconcile", what);
         Ok(a)
     }
 }

@@ -66,6 +66,9 @@ pub(crate) enum Step {
         set: Set,
         score: Option<i64>,
     },
+    Turnstile {
+        holder: &'static str,
+    },
     Peek,
     Time {
         by_ms: i64,
@@ -88,6 +91,8 @@ pub(crate) struct Transition {
     pub(crate) log_max: usize,
     /// Under a number that was never minted for the claim.
     pub(crate) wrong_number: bool,
+    /// Worked out from what another commit wrote.
+    pub(crate) stale: bool,
 }
 
 /// How many signals it claims to have consumed.
@@ -111,24 +116,26 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let set = prop_oneof![3 => Just(Set::Due), 1 => Just(Set::Parked)];
     let lease = prop_oneof![Just(15_000_u64), 1_u64..20_000];
     prop_oneof![
-        24 => (id(), any::<bool>(), lease, prop::bool::weighted(0.25)).prop_map(
+        96 => (id(), any::<bool>(), lease, prop::bool::weighted(0.25)).prop_map(
             |(id, drive, lease_ms, spare)| Step::Claim { id, drive, lease_ms, spare }
         ),
-        24 => (id(), back(), transition())
+        96 => (id(), back(), transition())
             .prop_map(|(id, back, what)| Step::Commit { id, back, what }),
-        16 => (id(), transition()).prop_map(|(id, what)| Step::Turn { id, what }),
-        8 => id().prop_map(|id| Step::CommitAgain { id }),
-        28 => (id(), call()).prop_map(|(id, what)| Step::Signal { id, what }),
+        64 => (id(), transition()).prop_map(|(id, what)| Step::Turn { id, what }),
+        32 => id().prop_map(|id| Step::CommitAgain { id }),
+        112 => (id(), call()).prop_map(|(id, what)| Step::Signal { id, what }),
         1 => (id(), 120_usize..135).prop_map(|(id, signals)| Step::Flood { id, signals }),
-        12 => (id(), back(), extend()).prop_map(|(id, back, what)| Step::Extend { id, back, what }),
-        3 => (id(), any::<bool>()).prop_map(|(id, sealed)| Step::Read { id, sealed }),
-        3 => id().prop_map(|id| Step::Reconcile { id }),
-        4 => id().prop_map(|id| Step::Requeue { id }),
-        3 => (id(), 1_usize..18).prop_map(|(id, times)| Step::Vanish { id, times }),
-        4 => (id(), set, proptest::option::of(-20_000_i64..20_000))
+        48 => (id(), back(), extend()).prop_map(|(id, back, what)| Step::Extend { id, back, what }),
+        12 => (id(), any::<bool>()).prop_map(|(id, sealed)| Step::Read { id, sealed }),
+        12 => id().prop_map(|id| Step::Reconcile { id }),
+        16 => id().prop_map(|id| Step::Requeue { id }),
+        12 => (id(), 1_usize..18).prop_map(|(id, times)| Step::Vanish { id, times }),
+        16 => (id(), set, proptest::option::of(-20_000_i64..20_000))
             .prop_map(|(id, set, score)| Step::BreakIndex { id, set, score }),
-        3 => Just(Step::Peek),
-        16 => prop_oneof![Just(15_000_i64), 0_i64..40_000, Just(400_000), -3_000_i64..0]
+        12 => prop_oneof![Just("worker-0"), Just("worker-1")]
+            .prop_map(|holder| Step::Turnstile { holder }),
+        12 => Just(Step::Peek),
+        64 => prop_oneof![Just(15_000_i64), 0_i64..40_000, Just(400_000), -3_000_i64..0]
             .prop_map(|by_ms| Step::Time { by_ms }),
     ]
 }
@@ -159,11 +166,12 @@ fn transition() -> impl Strategy<Value = Transition> {
             0_usize..3,
             0_usize..3,
             often(0.05),
+            often(0.05),
         ),
     )
         .prop_map(
             |((consumed, strict, finish, keep), (park, activity, wake, visible), rest)| {
-                let (sealed, events, log_max, wrong_number) = rest;
+                let (sealed, events, log_max, wrong_number, stale) = rest;
                 Transition {
                     consumed,
                     strict,
@@ -177,6 +185,7 @@ fn transition() -> impl Strategy<Value = Transition> {
                     events,
                     log_max,
                     wrong_number,
+                    stale,
                 }
             },
         )

@@ -85,14 +85,12 @@ impl Pair {
             prop_assert!(self.astray || found == Reconciled::Right, "{found:?}");
         }
         // Whatever state each was left in, a broken index is put right from it.
-        for id in 0..WORKFLOWS {
-            for score in [None, Some(BEGIN + 77)] {
-                self.break_index(id, Set::Due, score).await;
-                self.reconcile(id).await?;
-                self.compare().await?;
-                let found = self.reconcile(id).await?;
-                prop_assert_eq!(found, Reconciled::Right);
-            }
+        for (id, score) in (0..WORKFLOWS).zip([None, Some(BEGIN + 77)].into_iter().cycle()) {
+            self.break_index(id, Set::Due, score).await;
+            self.reconcile(id).await?;
+            self.compare().await?;
+            let found = self.reconcile(id).await?;
+            prop_assert_eq!(found, Reconciled::Right);
         }
         let entries = |page: Vec<StreamEntry>| -> Vec<OutboxEntry> {
             page.into_iter().map(|event| event.entry).collect()
@@ -104,18 +102,16 @@ impl Pair {
 
     /// Empties the key space between two sequences.
     pub(crate) async fn clear(&mut self) {
-        let keys: Vec<String> = redis::cmd("KEYS")
-            .arg(format!("{}:{{00}}:*", self.prefix))
-            .query_async(&mut self.raw)
-            .await
-            .unwrap();
-        if !keys.is_empty() {
-            redis::cmd("DEL")
-                .arg(keys)
-                .exec_async(&mut self.raw)
-                .await
-                .unwrap();
+        let mut forget = redis::cmd("DEL");
+        for what in ["due", "parked", "events"] {
+            forget.arg(format!("{}:{{00}}:{what}", self.prefix));
         }
+        for id in &self.ids {
+            for what in ["wf", "inbox", "sealed", "log"] {
+                forget.arg(format!("{}:{{00}}:{what}:{id}", self.prefix));
+            }
+        }
+        forget.exec_async(&mut self.raw).await.unwrap();
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod forming;
 mod topology;
+pub(crate) mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -190,6 +191,12 @@ impl Server {
     /// Options of a fresh key space on it.
     pub(crate) fn options(&self) -> RedisOptions {
         fresh(&self.url)
+    }
+
+    /// A connection that blocks.
+    pub(crate) fn blocking(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        client.get_connection().unwrap()
     }
 
     pub(crate) async fn raw(&self) -> MultiplexedConnection {

@@ -226,6 +226,7 @@ async fn s41_no_refresh_token_is_missing_credentials() {
         fence: record.fence,
         claim: claim.claim,
         commit: "0000000000000002".to_owned(),
+        follows: record.commit,
         strict: false,
         consumed: 0,
         state: record.state,

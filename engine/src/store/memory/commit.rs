@@ -64,7 +64,7 @@ fn refusal(workflow: &Workflow, ask: &Commit) -> Result<Option<Committed>, Store
             confirmed: true,
         }));
     }
-    if !holds || record.fence != ask.fence {
+    if !holds || record.fence != ask.fence || record.commit != ask.follows {
         return Ok(Some(Committed::Fenced { v: record.v }));
     }
     let waiting = workflow.inbox.len();

@@ -75,6 +75,7 @@ impl Calls<'_> {
             keys.wake(),
             self.home(id).to_string(),
             INBOX_MAX.to_string(),
+            ask.follows.clone().unwrap_or_default(),
             ask.sealed.len().to_string(),
         ];
         for change in &ask.sealed {
@@ -269,6 +270,7 @@ mod tests {
             fence: 1,
             claim: "c".to_owned(),
             commit: "d".to_owned(),
+            follows: None,
             strict: false,
             consumed: 0,
             state: String::new(),

@@ -32,6 +32,7 @@ async fn park(fixture: &Fixture, seeded: &SeededGrant) {
         fence: record.fence,
         claim: claim.claim,
         commit: "fedcba9876543210".to_owned(),
+        follows: record.commit,
         strict: false,
         consumed: 0,
         state: record.state,

@@ -1,0 +1,182 @@
+//! Would the comparison notice? Each line takes a guard out of a script, or turns it round, and the
+//! comparison must fail on it.
+
+use evergreen_engine::store::redis::RedisOptions;
+
+use crate::Bench;
+use crate::support::Server;
+use crate::support::wire::{SCRIPTS, Wire};
+
+/// Sequences within which each must be noticed.
+const WITHIN: u32 = 1500;
+/// The seed of all of them: what is found once is found again.
+const SEED: u64 = 20;
+
+/// Shorter sequences tried for one that is found.
+const SHRINKS: u32 = 100;
+
+/// A script, what stands in it, and what is put in its place.
+type Mutant = (&'static str, &'static str, &'static str);
+
+const MUTANTS: [Mutant; 35] = [
+    (
+        "claim",
+        "tonumber(lease_until) > now or spared",
+        "tonumber(lease_until) >= now or spared",
+    ),
+    ("claim", "> now or spared)", "> now)"),
+    ("claim", "held_by ~= owner and", "true and"),
+    (
+        "claim",
+        "local wanted = visible_at or wake_at",
+        "local wanted = wake_at or visible_at",
+    ),
+    (
+        "claim",
+        "local pending = activity or redis",
+        "local pending = redis",
+    ),
+    (
+        "claim",
+        "if attempt > park_after",
+        "if attempt >= park_after",
+    ),
+    (
+        "claim",
+        "(attempt - delay_after - 1)",
+        "(attempt - delay_after)",
+    ),
+    ("claim", "and held_by ~= '(delayed)' then", "then"),
+    ("claim", "  'attempt', attempt)", "  'attempt', 1)"),
+    (
+        "claim",
+        "redis.call('HINCRBY', wf, 'fence', 1)\nredis",
+        "redis",
+    ),
+    ("commit", "or held_fence ~= fence or", "or"),
+    ("commit", "or held_claim ~= claim then", "then"),
+    (
+        "commit",
+        "if (last_commit or '') ~= follows then",
+        "if false then",
+    ),
+    ("commit", "if last_commit == commit then", "if false then"),
+    (
+        "commit",
+        "(strict or finish) and waiting",
+        "strict and waiting",
+    ),
+    ("commit", "if consumed > waiting then", "if false then"),
+    (
+        "commit",
+        "if waiting == consumed then redis",
+        "if true then redis",
+    ),
+    (
+        "commit",
+        "for i = sealed_ops - 1, 0, -1 do",
+        "for i = 0, sealed_ops - 1 do",
+    ),
+    (
+        "commit",
+        "elseif waiting > consumed or activity ~= '' then",
+        "elseif waiting > consumed then",
+    ),
+    (
+        "commit",
+        "wanted = visible_at ~= '' and visible_at or wake_at",
+        "wanted = wake_at",
+    ),
+    ("commit", "redis.call('HSET', wf, 'attempt', 0)\n", "\n"),
+    ("commit", "  redis.call('LTRIM', log, -log_max, -1)\n", ""),
+    ("signal", "if preemptive or (ends", "if (ends"),
+    ("signal", "  redis.call('HINCRBY', wf, 'fence', 1)\n", ""),
+    (
+        "signal",
+        "if not owner and not reason then",
+        "if not owner then",
+    ),
+    ("signal", "if not preemptive and redis", "if redis"),
+    ("read", "with_sealed and redis", "not with_sealed and redis"),
+    ("extend", "if not counts then", "if counts then"),
+    ("extend", "  redis.call('HDEL', wf, 'claim')\n", ""),
+    (
+        "extend",
+        "if not owner or held_fence ~= fence or held_claim ~= claim then",
+        "if not owner then",
+    ),
+    (
+        "reconcile",
+        "  if owner then\n    wanted = lease_until\n  elseif",
+        "  if",
+    ),
+    (
+        "reconcile",
+        "  if tonumber(score) > now then",
+        "  if true then",
+    ),
+    ("requeue", "redis.call('HSET', wf, 'attempt', 0)", ""),
+    ("requeue", "if not reason then", "if false then"),
+    ("turnstile", "if other and other ~= holder", "if other"),
+];
+
+macro_rules! mutants {
+    ($($script:ident)*) => {
+        /// The scripts that have a test here.
+        const TESTED: &[&str] = &[$(stringify!($script)),*];
+
+        mod a_guard_that_is_left_out_is_noticed_in {
+            $(#[test]
+            fn $script() {
+                super::all_are_noticed(stringify!($script));
+            })*
+        }
+    };
+}
+
+mutants! { claim commit signal read extend reconcile requeue turnstile }
+
+fn all_are_noticed(script: &str) {
+    let server = Server::start(&["--appendonly", "no"]);
+    let wire = Wire::to(&server);
+    let options = RedisOptions {
+        url: wire.url(),
+        ..server.options()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let raw = runtime.block_on(server.raw());
+    let bench = Bench::over(runtime, options, raw);
+    // As long as nothing is mutilated the comparison holds; and the server learns all scripts.
+    let whole = bench.compare(SEED, 40, 0);
+    assert!(whole.is_ok(), "{whole:?}");
+    let mut raw = server.blocking();
+    let mut unnoticed = Vec::new();
+    let theirs = MUTANTS.iter().filter(|(mutant, ..)| *mutant == script);
+    for (_, from, to) in theirs {
+        wire.mutilate(&mut raw, script, from, to);
+        match bench.compare(SEED, WITHIN, SHRINKS) {
+            Ok(_) => unnoticed.push(from),
+            Err((_, steps)) => println!("{script}: {from:?} in {} steps", steps.len()),
+        }
+        wire.mend();
+    }
+    assert!(unnoticed.is_empty(), "nobody noticed {unnoticed:#?}");
+}
+
+#[test]
+fn every_script_has_mutants() {
+    for (script, _) in SCRIPTS {
+        let has = MUTANTS.iter().any(|(mutant, ..)| *mutant == script);
+        assert!(has && TESTED.contains(&script), "no mutant of {script}.lua");
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".lua");
+        let known = SCRIPTS.iter().any(|(script, _)| *script == name);
+        assert!(
+            known,
+            "{name}.lua is not compared: add it to support/wire.rs, and a step for it"
+        );
+    }
+}

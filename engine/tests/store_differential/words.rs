@@ -1,0 +1,90 @@
+//! The answers in the words of the scripts' heads.
+
+use std::collections::BTreeSet;
+
+use evergreen_engine::store::{Claimed, Committed, Extended, Reconciled, Requeued, Signalled};
+
+use crate::pair::Seen;
+use crate::support::wire::{SCRIPTS, words_of};
+
+/// What `repaired` says was wrong; its script's head names them in its text.
+const REPAIRS: [&str; 4] = ["missing", "stray", "score", "parked"];
+
+pub(crate) fn claimed(answer: &Claimed) -> &'static str {
+    match answer {
+        Claimed::Claimed { .. } => "claimed",
+        Claimed::Held { .. } => "held",
+        Claimed::NotDue => "not_due",
+        Claimed::Delayed { .. } => "delayed",
+        Claimed::Parked { .. } => "parked",
+        Claimed::Unknown => "unknown",
+    }
+}
+
+pub(crate) fn committed(answer: &Committed) -> &'static str {
+    match answer {
+        Committed::Written { already: false, .. } => "committed",
+        Committed::Written { already: true, .. } => "already",
+        Committed::Fenced { .. } => "fenced",
+        Committed::Signals { .. } => "signals",
+        Committed::Unknown => "unknown",
+    }
+}
+
+pub(crate) fn signalled(answer: Signalled) -> &'static str {
+    match answer {
+        Signalled::Queued { .. } => "queued",
+        Signalled::Unknown => "unknown",
+        Signalled::Full => "full",
+    }
+}
+
+pub(crate) fn extended(answer: Extended) -> &'static str {
+    match answer {
+        Extended::Renewed { .. } => "extended",
+        Extended::GivenBack => "given_back",
+        Extended::Fenced => "fenced",
+    }
+}
+
+pub(crate) fn requeued(answer: Requeued) -> &'static str {
+    match answer {
+        Requeued::Requeued => "requeued",
+        Requeued::NotParked => "not_parked",
+        Requeued::Unknown => "unknown",
+    }
+}
+
+/// The word, and what it says was wrong; `right` twice.
+pub(crate) fn reconciled(answer: Reconciled) -> (&'static str, &'static str) {
+    match answer {
+        Reconciled::Right => ("right", "right"),
+        Reconciled::Missing => ("repaired", "missing"),
+        Reconciled::Stray => ("repaired", "stray"),
+        Reconciled::Score => ("repaired", "score"),
+        Reconciled::Parked => ("repaired", "parked"),
+    }
+}
+
+/// The words of all scripts that were never heard. A test that never hears one does not test it.
+pub(crate) fn unheard(seen: &Seen) -> Vec<String> {
+    let heard: BTreeSet<String> = seen
+        .keys()
+        .map(|(script, word)| format!("{script}: {word}"))
+        .collect();
+    let named = SCRIPTS.iter().flat_map(|(script, _)| {
+        let words = words_of(script);
+        assert!(
+            words.len() > 1,
+            "the head of {script}.lua names its replies"
+        );
+        words
+            .into_iter()
+            .map(move |word| format!("{script}: {word}"))
+    });
+    let repairs = REPAIRS.iter().map(|what| format!("reconcile: {what}"));
+    named
+        .chain(repairs)
+        .filter(|word| !heard.contains(word))
+        .collect()
+}
