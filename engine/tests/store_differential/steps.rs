@@ -53,6 +53,10 @@ pub(crate) enum Step {
     Reconcile {
         id: usize,
     },
+    /// All of them at once, and what lies in the index from a rank on.
+    CompareAll {
+        rank: usize,
+    },
     Requeue {
         id: usize,
     },
@@ -122,7 +126,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (id(), 120_usize..135).prop_map(|(id, signals)| Step::Flood { id, signals }),
         12 => (id(), back(), extend()).prop_map(|(id, back, what)| Step::Extend { id, back, what }),
         3 => (id(), any::<bool>()).prop_map(|(id, sealed)| Step::Read { id, sealed }),
-        3 => id().prop_map(|id| Step::Reconcile { id }),
+        2 => id().prop_map(|id| Step::Reconcile { id }),
+        2 => (0_usize..3).prop_map(|rank| Step::CompareAll { rank }),
         4 => id().prop_map(|id| Step::Requeue { id }),
         3 => (id(), 1_usize..18).prop_map(|(id, times)| Step::Vanish { id, times }),
         4 => (id(), set, proptest::option::of(-20_000_i64..20_000))

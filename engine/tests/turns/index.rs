@@ -42,20 +42,19 @@ async fn what_cannot_be_compared_does_not_hold_up_the_others() {
         world.send(id, Signal::Wake(BEGIN + 7_200_000)).await;
         world.drive(id).await;
     }
-    world.store.next(Op::Reconcile, Fault::Refused);
+    // The list is told; the comparison of both is refused, and then that of one of them.
+    world.store.next_goes_well(Op::Compare);
+    world.store.next(Op::Compare, Fault::Refused);
+    world.store.next(Op::Compare, Fault::Refused);
     let compared = compare_all(&world.engine).await.unwrap();
     assert_eq!(
         (compared.compared, compared.repaired, compared.unreadable),
         (1, 0, 1)
     );
-    // Of each step's comparisons the first is refused.
-    let first = AtomicBool::new(false);
+    // Of all comparisons every other is refused.
+    let refused = AtomicBool::new(false);
     let refuses: Weather = Box::new(move |op| match op {
-        Op::DueMembers => {
-            first.store(true, Ordering::Relaxed);
-            None
-        }
-        Op::Reconcile if first.swap(false, Ordering::Relaxed) => Some(Fault::Refused),
+        Op::Compare if !refused.fetch_xor(true, Ordering::Relaxed) => Some(Fault::Refused),
         _ => None,
     });
     let _shared = world.store.clone().in_weather(refuses);
