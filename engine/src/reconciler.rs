@@ -12,7 +12,7 @@
 //! # What it costs
 //! One worker of the fleet is the reconciler, of every partition; another takes the part over when it
 //! falls silent. A step is one round trip: it compares what the step before has listed, and lists what
-//! the next one is to compare. There is a step every two seconds, so a fleet that has nothing to do is
+//! the next one is to compare. There is a step every two and a half seconds, so a fleet that has nothing to do is
 //! not kept busy by looking after itself. Only where the key space is so large that a pass would take
 //! longer than an hour do the steps follow each other faster.
 //!
@@ -32,7 +32,7 @@ use crate::id::WorkflowId;
 use crate::store::{Compared, Page, Place, Reconciled, StoreError};
 
 /// Between two steps, unless the key space is too large for it.
-const STEP: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(2500);
 /// Between two steps, however large the key space is.
 const STEP_MIN: Duration = Duration::from_millis(50);
 /// In what time a pass in either direction should be done.
@@ -335,7 +335,7 @@ mod tests {
     fn steps_are_slow_until_a_pass_would_take_too_long() {
         assert_eq!(pace(800, 0), STEP);
         assert_eq!(pace(800, 1_000_000), STEP);
-        assert_eq!(pace(2000, 3_600_000), STEP);
+        assert_eq!(pace(2000, 2_880_000), STEP);
         assert_eq!(pace(2000, 36_000_000), Duration::from_millis(200));
         assert_eq!(pace(2000, u64::MAX), STEP_MIN);
     }

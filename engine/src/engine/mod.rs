@@ -334,7 +334,10 @@ impl Engine {
     }
 
     /// The store's time, by the same rule.
-    pub(crate) async fn store_now(&self, age: Duration) -> Result<Millis, StoreError> {
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn store_now(&self, age: Duration) -> Result<Millis, StoreError> {
         match self.0.caution.seen_within(age) {
             Some((_, now)) => Ok(now),
             None => self.0.store.now().await,

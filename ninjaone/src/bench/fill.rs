@@ -16,7 +16,7 @@ use super::numbers::Spread;
 
 /// The first of them is due so long after it was made; nothing fires while anything is measured.
 const FAR: Duration = Duration::from_hours(24 * 30);
-/// How far apart they are due: the next millisecond, and after an hour of them the first again.
+/// They are due a millisecond apart, and after an hour of that from the beginning again.
 const SPREAD_MS: u64 = 3_600_000;
 /// Longer than filling takes, so that a claim is still a claim when its commit comes.
 const LEASE: Duration = Duration::from_mins(5);

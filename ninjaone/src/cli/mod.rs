@@ -1,8 +1,8 @@
 //! The command line: `evergreen COMMAND`.
 //!
 //! Commands of an operator are clients of the HTTP API (`client`); `serve`, `worker`, `dev`,
-//! `simulator`, `migrate`, `keys` and `bench` run where the fleet runs. A command is a file, and its name is
-//! the file's. What is beside them:
+//! `simulator`, `migrate`, `keys` and `bench` run where the fleet runs. A command is a file, and its
+//! name is the file's. What is beside them:
 //!
 //! | file | holds |
 //! |---|---|
