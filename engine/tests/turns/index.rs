@@ -1,6 +1,6 @@
 //! What the index holds: what is not for this worker, and what somebody put in the wrong.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evergreen_engine::WorkflowId;
@@ -51,10 +51,10 @@ async fn what_cannot_be_compared_does_not_hold_up_the_others() {
         (compared.compared, compared.repaired, compared.unreadable),
         (1, 0, 1)
     );
-    // Of all comparisons every other is refused.
-    let refused = AtomicBool::new(false);
+    // Of all comparisons every third is refused.
+    let asked = AtomicUsize::new(0);
     let refuses: Weather = Box::new(move |op| match op {
-        Op::Compare if !refused.fetch_xor(true, Ordering::Relaxed) => Some(Fault::Refused),
+        Op::Compare if asked.fetch_add(1, Ordering::Relaxed) % 3 == 0 => Some(Fault::Refused),
         _ => None,
     });
     let _shared = world.store.clone().in_weather(refuses);
