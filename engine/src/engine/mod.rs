@@ -18,10 +18,10 @@
 
 mod build;
 mod drive;
+mod seen;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,15 +36,15 @@ use crate::deliver;
 use crate::id::WorkflowId;
 use crate::limits::{Limits, LimitsError};
 use crate::load;
-use crate::machine::{Millis, Workflow};
+use crate::machine::Workflow;
 use crate::news::News;
 use crate::pending::Precious;
 use crate::platform::Platform;
 use crate::record::{Reading, Record};
 use crate::store::clock::millis;
 use crate::store::{
-    Claim, ClaimMode, Claimed, Creation, Extend, Look, Requeued, Signal, Signalled, Store,
-    StoreError, Told,
+    Claim, ClaimMode, Claimed, Creation, Extend, Requeued, Signal, Signalled, Store, StoreError,
+    Told,
 };
 use crate::trust::Trust;
 use crate::turn::Holding;
@@ -314,34 +314,6 @@ impl Engine {
             now: told.now,
             heads: told.heads,
         })
-    }
-
-    /// Takes in who has answered; after a change nothing is taken over for a while.
-    pub(crate) fn saw(&self, look: &Look) {
-        self.0.caution.saw(look);
-    }
-
-    /// Which run of the store answers: as this process' worker saw it last, if that is not longer ago
-    /// than `age`, else as the store tells now.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn run_id(&self, age: Duration) -> Result<String, StoreError> {
-        match self.0.caution.seen_within(age) {
-            Some((run, _)) => Ok(run),
-            None => self.0.store.run_id().await,
-        }
-    }
-
-    /// The store's time, by the same rule.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn store_now(&self, age: Duration) -> Result<Millis, StoreError> {
-        match self.0.caution.seen_within(age) {
-            Some((_, now)) => Ok(now),
-            None => self.0.store.now().await,
-        }
     }
 
     /// Has it found out which run of the store answers; after a change nothing is taken over for a
