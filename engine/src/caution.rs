@@ -11,7 +11,9 @@
 //! in doubt ([`Context::store_in_doubt`](crate::Context::store_in_doubt)).
 //!
 //! # When it is looked
-//! In a task of its own with the worker's looks and with claims, so that no claim waits for it: the
+//! Each look of the worker brings along which run told it. Others who want to know it, or the store's
+//! time, take it from there, so that an idle worker asks once. Where that was not just now it is asked
+//! for in a task of its own with claims, so that no claim waits for it: the
 //! answer comes over the connection of durable commits, behind whatever is being confirmed there. And it
 //! is waited for where acting on old knowledge would do harm: after a claim that took something over, and
 //! before a verdict is committed. Both then speak of a run that answered later than the claim was granted.
@@ -26,7 +28,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::limits;
-use crate::store::{Store, StoreError};
+use crate::machine::Millis;
+use crate::store::clock::millis;
+use crate::store::{Look, Store, StoreError};
 use crate::trust::Trust;
 
 /// Which run of the store was seen last, and how long to be careful.
@@ -44,6 +48,8 @@ struct Seen {
     /// When the last look aside began; nothing before the first.
     asked: Option<Instant>,
     looking: bool,
+    /// When a look of the worker was answered, by our clock and by the store's.
+    told: Option<(Instant, Millis)>,
 }
 
 impl Caution {
@@ -58,13 +64,25 @@ impl Caution {
     /// Asks which run answers, and takes in what it hears.
     pub(crate) async fn look(&self) -> Result<(), StoreError> {
         let run = self.store.run_id().await?;
-        let mut seen = self.seen();
-        if seen.run.as_ref().is_some_and(|known| *known != run) {
-            tracing::warn!(%run, "the store is another run; for one lease nothing is taken over, and what it lacks may have happened");
-            seen.until = Some(Instant::now() + self.lease);
-        }
-        seen.run = Some(run);
+        self.seen().met(&run, self.lease);
         Ok(())
+    }
+
+    /// Takes in what a look of the worker brought along.
+    pub(crate) fn saw(&self, look: &Look) {
+        let now = Instant::now();
+        let mut seen = self.seen();
+        seen.met(&look.run, self.lease);
+        seen.asked = Some(now);
+        seen.told = Some((now, look.peek.now));
+    }
+
+    /// Which run answered a look of the worker, and what its time is now, if that was not longer ago
+    /// than `age`.
+    pub(crate) fn seen_within(&self, age: Duration) -> Option<(String, Millis)> {
+        let seen = self.seen();
+        let (at, now) = seen.told.filter(|(at, _)| at.elapsed() <= age)?;
+        Some((seen.run.clone()?, now.saturating_add(millis(at.elapsed()))))
     }
 
     /// As [`Caution::look`], again and again until there is an answer or patience ends.
@@ -107,6 +125,16 @@ impl Caution {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn met(&mut self, run: &str, lease: Duration) {
+        if self.run.as_ref().is_some_and(|known| known != run) {
+            tracing::warn!(%run, "the store is another run; for one lease nothing is taken over, and what it lacks may have happened");
+            self.until = Some(Instant::now() + lease);
+        }
+        self.run = Some(run.to_owned());
     }
 }
 

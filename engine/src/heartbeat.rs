@@ -39,6 +39,7 @@ pub struct WorkerLine {
 pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: CancellationToken) {
     let mut said = None;
     let mut beat_at = Instant::now();
+    let mut swept: Option<Instant> = None;
     loop {
         let pending = engine.counters().pending.lasting(LOOK);
         if Instant::now() >= beat_at || said.as_ref().is_some_and(|said| *said != pending) {
@@ -46,6 +47,13 @@ pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: Cancellati
             match beat(&engine, &options, &pending).await {
                 Ok(()) => said = Some(pending),
                 Err(error) => tracing::debug!(%error, "no heartbeat"),
+            }
+        }
+        // Rarely: a table of many workers is long, and all of them look after it.
+        if swept.is_none_or(|at| at.elapsed() >= STALE_AFTER) {
+            match sweep(&engine).await {
+                Ok(()) => swept = Some(Instant::now()),
+                Err(error) => tracing::debug!(%error, "the lines of the dead were not removed"),
             }
         }
         tokio::select! {
@@ -64,8 +72,7 @@ async fn beat(
     options: &WorkerOptions,
     pending: &[String],
 ) -> Result<(), StoreError> {
-    let store = engine.store();
-    let now = store.now().await?;
+    let now = engine.store_now(PERIOD).await?;
     let line = WorkerLine {
         host: options.host.clone(),
         version: options.version.clone(),
@@ -73,7 +80,14 @@ async fn beat(
         pending: pending.to_vec(),
     };
     let text = serde_json::json!(line).to_string();
-    store.table_put(WORKERS, engine.owner(), &text).await?;
+    let store = engine.store();
+    store.table_put(WORKERS, engine.owner(), &text).await
+}
+
+/// Removes the lines of those that have been silent for too long.
+async fn sweep(engine: &Engine) -> Result<(), StoreError> {
+    let store = engine.store();
+    let now = engine.store_now(PERIOD).await?;
     let stale = u64::try_from(STALE_AFTER.as_millis()).unwrap_or(u64::MAX);
     for (owner, line) in store.table_all(WORKERS).await? {
         let heartbeat = serde_json::from_str::<WorkerLine>(&line).map_or(0, |l| l.heartbeat);

@@ -2,9 +2,25 @@
 //!
 //! Both are written by the same scripts, so a difference means that somebody else wrote, that a
 //! backup was restored in parts, or that there is a defect. Each repair is counted; the count must
-//! stay 0. The index is walked in small steps for ever; the records are walked at the start and once
-//! an hour. Per partition one worker does it at a time.
+//! stay 0.
+//!
+//! # Two directions
+//! The index is walked for ever, and each entry compared with its record: that finds strays and wrong
+//! scores. The records are walked at the start and once an hour, and each compared with its entry:
+//! that finds what is missing. Both go on in the same steps.
+//!
+//! # What it costs
+//! One worker of the fleet is the reconciler, of every partition; another takes the part over when it
+//! falls silent. A step is one round trip: it compares what the step before has listed, and lists what
+//! the next one is to compare. There is a step every two and a half seconds, so a fleet that has nothing to do is
+//! not kept busy by looking after itself. Only where the key space is so large that a pass would take
+//! longer than an hour do the steps follow each other faster.
+//!
+//! Many workers that share the partitions would be done sooner, but every one of them would cost those
+//! round trips, and nothing waits for the end of a pass: what is claimed is judged by its record, and
+//! what is signalled gets its entry with the signal.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,139 +29,325 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::id::WorkflowId;
-use crate::store::{Reconciled, StoreError};
+use crate::store::{Compared, Page, Place, Reconciled, StoreError};
 
-/// Between two steps.
-const STEP: Duration = Duration::from_secs(1);
-/// Entries compared in a step.
-const STEP_ENTRIES: usize = 16;
-/// How long a worker may be the one that walks a partition.
-const TURN: Duration = Duration::from_secs(10);
+/// Between two steps, unless the key space is too large for it.
+const STEP: Duration = Duration::from_millis(2500);
+/// Between two steps, however large the key space is.
+const STEP_MIN: Duration = Duration::from_millis(50);
+/// In what time a pass in either direction should be done.
+const PASS: Duration = Duration::from_secs(3600);
+/// Entries of the index listed in a step.
+const STEP_ENTRIES: usize = 800;
+/// Keys looked at in a step of the walk of all records: a server that is asked for many more is busy
+/// with nothing else for a millisecond.
+const STEP_KEYS: usize = 2000;
+/// How long a worker that has fallen silent stays the reconciler.
+const PART: Duration = Duration::from_secs(60);
+/// How often the reconciler says that it still is, and the others ask whether they can be.
+const PART_AGAIN: Duration = Duration::from_secs(20);
 /// Between two walks of all records.
 const WALK: Duration = Duration::from_secs(3600);
-/// After a walk that was cut short.
+/// Until a walk that somebody else may have begun is asked for again.
 const WALK_AGAIN: Duration = Duration::from_secs(60);
-/// Records asked for at once in a walk.
-const WALK_RECORDS: usize = 200;
 
 /// What a comparison of everything found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Workflows compared.
+    /// Records compared with the index.
     pub compared: u64,
+    /// Entries of the index compared with their records.
+    pub entries: u64,
     /// Entries put right.
     pub repaired: u64,
-    /// Workflows that the store refused to compare: their keys hold what they should not.
+    /// Members or records that are none of ours and were left alone.
     pub unreadable: u64,
 }
 
 /// Walks until told to stop; then at once, even in the midst of a walk, because each comparison
 /// stands for itself.
 pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
-    stop.run_until_cancelled(walk_for_ever(&engine)).await;
+    stop.run_until_cancelled(walk_for_ever(engine)).await;
 }
 
-async fn walk_for_ever(engine: &Engine) {
-    let mut place = (0u16, 0usize);
-    let mut walk_at = Instant::now();
+async fn walk_for_ever(engine: Engine) {
+    let mut round = Round::new(engine);
+    let mut part: Option<Instant> = None;
+    let mut pause = STEP;
     loop {
-        tokio::time::sleep(STEP).await;
-        if Instant::now() >= walk_at {
-            walk_at = Instant::now() + WALK;
-            if let Err(error) = walk_in_turn(engine).await {
-                tracing::debug!(%error, "the walk of all records was cut short; it begins anew");
-                walk_at = Instant::now() + WALK_AGAIN;
+        tokio::time::sleep(pause).await;
+        pause = STEP;
+        if part.is_none_or(|since| since.elapsed() >= PART_AGAIN) {
+            match round.is_ours().await {
+                Ok(true) => part = Some(Instant::now()),
+                Ok(false) => {
+                    (part, pause) = (None, PART_AGAIN);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "nobody says who the reconciler is");
+                    continue;
+                }
             }
         }
-        match step(engine, place).await {
-            Ok(next) => place = next,
+        match round.step().await {
+            Ok(next) => pause = next,
             Err(error) => tracing::debug!(%error, "a step of the reconciler was not answered"),
         }
     }
 }
 
-/// Compares a few entries of one partition; answers where to go on.
-async fn step(engine: &Engine, place: (u16, usize)) -> Result<(u16, usize), StoreError> {
-    let (partition, from) = place;
-    let store = engine.store();
-    let next = ((partition + 1) % store.partitions(), 0);
-    let name = format!("reconciler:{partition}");
-    if !store.turnstile(&name, engine.owner(), TURN).await? {
-        return Ok(next);
-    }
-    let members = match store.due_members(partition, from, STEP_ENTRIES).await {
-        Err(error @ StoreError::Refused { .. }) => {
-            tracing::warn!(partition, %error, "the index of a partition cannot be walked");
-            return Ok(next);
+/// Where the reconciler has arrived.
+struct Round {
+    engine: Engine,
+    /// Listed by the last step, each once.
+    pending: Vec<WorkflowId>,
+    index: Place,
+    walk: VecDeque<Place>,
+    walk_at: Instant,
+}
+
+impl Round {
+    fn new(engine: Engine) -> Self {
+        // Anywhere, so that a fleet whose workers never live long gets round all the same.
+        let partitions = u64::from(engine.store().partitions().max(1));
+        let partition = (engine.platform().random)() % partitions;
+        Self {
+            pending: Vec::new(),
+            index: entries(u16::try_from(partition).unwrap_or(0)),
+            walk: VecDeque::new(),
+            walk_at: Instant::now(),
+            engine,
         }
-        told => told?,
-    };
-    for member in &members {
-        match WorkflowId::from_member(member) {
-            Ok(id) => {
-                compare(engine, &id).await?;
+    }
+
+    async fn is_ours(&self) -> Result<bool, StoreError> {
+        let store = self.engine.store();
+        store
+            .turnstile("reconciler", self.engine.owner(), PART)
+            .await
+    }
+
+    /// Compares what was listed, and lists what is next. Answers when the next step is to be.
+    async fn step(&mut self) -> Result<Duration, StoreError> {
+        if self.walk.is_empty() && Instant::now() >= self.walk_at {
+            self.begin_walk().await?;
+        }
+        let mut places = vec![self.index.clone()];
+        places.extend(self.walk.front().cloned());
+        let store = self.engine.store();
+        let compared = compare(&self.engine, &self.pending, &places).await?;
+        note(&self.engine, &self.pending, &compared.found);
+        let mut pages = compared.pages.into_iter();
+        let mut pause = STEP;
+        let mut members = Vec::new();
+        if let Some(page) = pages.next() {
+            let partitions = u64::from(store.partitions());
+            pause = pause.min(pace(STEP_ENTRIES, page.of.saturating_mul(partitions)));
+            self.index = page.next.unwrap_or_else(|| self.next_partition());
+            members = page.members;
+        }
+        if let Some(page) = pages.next() {
+            pause = pause.min(pace(STEP_KEYS, page.of));
+            self.walk.pop_front();
+            if let Some(next) = page.next {
+                self.walk.push_front(next);
             }
-            Err(error) => tracing::warn!(%member, %error, "an entry of the due set is no workflow"),
+            members.extend(page.members);
+        }
+        self.pending = readable(members).0;
+        Ok(pause)
+    }
+
+    fn next_partition(&self) -> Place {
+        let Place::Index { partition, .. } = self.index else {
+            return entries(0);
+        };
+        entries((partition + 1) % self.engine.store().partitions().max(1))
+    }
+
+    /// Records are walked by one worker after another, not by each that becomes the reconciler.
+    async fn begin_walk(&mut self) -> Result<(), StoreError> {
+        let owner = self.engine.owner();
+        let turnstile = self.engine.store();
+        if turnstile
+            .turnstile("reconciler:walk", owner, WALK / 2)
+            .await?
+        {
+            self.walk = self.engine.kinds().into_iter().map(records).collect();
+            self.walk_at = Instant::now() + WALK;
+        } else {
+            self.walk_at = Instant::now() + WALK_AGAIN;
+        }
+        Ok(())
+    }
+}
+
+/// Compares some, and lists places.
+async fn compare(
+    engine: &Engine,
+    ids: &[WorkflowId],
+    places: &[Place],
+) -> Result<Compared, StoreError> {
+    match engine.store().compare(ids, places).await {
+        Err(StoreError::Refused { .. }) => one_by_one(engine, ids, places).await,
+        answer => answer,
+    }
+}
+
+/// Somebody has put something of another type where something of ours belongs. What is refused is
+/// passed over, so that it keeps nobody from looking at the rest.
+async fn one_by_one(
+    engine: &Engine,
+    ids: &[WorkflowId],
+    places: &[Place],
+) -> Result<Compared, StoreError> {
+    let store = engine.store();
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.push(match store.reconcile(id).await {
+            Err(StoreError::Refused { .. }) => Reconciled::Unreadable,
+            answer => answer?,
+        });
+    }
+    let mut pages = Vec::with_capacity(places.len());
+    for place in places {
+        let listed = store.compare(&[], std::slice::from_ref(place)).await;
+        pages.extend(match listed {
+            Err(error @ StoreError::Refused { .. }) => {
+                tracing::warn!(?place, %error, "the reconciler passes over a part of the key space");
+                let (members, next) = (Vec::new(), None);
+                vec![Page {
+                    members,
+                    next,
+                    of: 0,
+                }]
+            }
+            answer => answer?.pages,
+        });
+    }
+    Ok(Compared { found, pages })
+}
+
+fn entries(partition: u16) -> Place {
+    let (rank, count) = (0, STEP_ENTRIES);
+    Place::Index {
+        partition,
+        rank,
+        count,
+    }
+}
+
+fn records(kind: &str) -> Place {
+    Place::Records {
+        kind: kind.to_owned(),
+        cursor: None,
+        count: STEP_KEYS,
+    }
+}
+
+/// When the next step is to be, so that a pass over so many is done in time.
+fn pace(a_step: usize, of: u64) -> Duration {
+    let steps = of.div_ceil(a_step.max(1) as u64).max(1);
+    let pause = PASS / u32::try_from(steps).unwrap_or(u32::MAX);
+    pause.clamp(STEP_MIN, STEP)
+}
+
+/// The workflows that these are members for, each once, and how many are no workflows.
+fn readable(members: Vec<String>) -> (Vec<WorkflowId>, u64) {
+    let mut strange = 0;
+    let mut ids = BTreeSet::new();
+    for member in members {
+        match WorkflowId::from_member(&member) {
+            Ok(id) => {
+                ids.insert(id);
+            }
+            Err(error) => {
+                strange += 1;
+                tracing::warn!(%member, %error, "an entry of the due set is no workflow");
+            }
         }
     }
-    Ok(if members.len() < STEP_ENTRIES {
-        next
-    } else {
-        (partition, from + STEP_ENTRIES)
-    })
+    (ids.into_iter().collect(), strange)
 }
 
-async fn walk_in_turn(engine: &Engine) -> Result<(), StoreError> {
-    if engine
-        .store()
-        .turnstile("reconciler:walk", engine.owner(), WALK / 2)
-        .await?
-    {
-        compare_all(engine).await?;
+/// Counts what was put right, and names what it was. Answers how many were, and how many cannot be
+/// read.
+fn note(engine: &Engine, ids: &[WorkflowId], found: &[Reconciled]) -> (u64, u64) {
+    let (mut repaired, mut unreadable) = (0, 0);
+    for (id, what) in ids.iter().zip(found) {
+        match what {
+            Reconciled::Right => {}
+            Reconciled::Unreadable => {
+                unreadable += 1;
+                tracing::warn!(workflow = %id, "a record that cannot be read is left alone");
+            }
+            _ => {
+                repaired += 1;
+                tracing::warn!(workflow = %id, ?what, "the index was put right");
+            }
+        }
     }
-    Ok(())
+    Counters::add(&engine.counters().repairs, repaired);
+    (repaired, unreadable)
 }
 
-/// Compares every record of the kinds that this process runs with the index.
+/// Compares every record of the kinds that this process runs with the index, and every entry of the
+/// index with its record, as fast as the store answers.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn compare_all(engine: &Engine) -> Result<Comparison, StoreError> {
+    let store = engine.store();
     let mut found = Comparison::default();
-    for kind in engine.kinds() {
-        let mut cursor = None;
-        loop {
-            let (some, next) = engine.store().walk(kind, cursor, WALK_RECORDS).await?;
-            for (id, _) in some {
-                match compare(engine, &id).await? {
-                    Some(what) => {
-                        found.compared += 1;
-                        found.repaired += u64::from(what != Reconciled::Right);
-                    }
-                    None => found.unreadable += 1,
-                }
+    let walks = engine.kinds().into_iter().map(records);
+    let indexes = (0..store.partitions()).map(entries);
+    for begin in walks.chain(indexes) {
+        let is_index = matches!(begin, Place::Index { .. });
+        let mut place = Some(begin);
+        let mut pending = Vec::new();
+        while place.is_some() || !pending.is_empty() {
+            let compared = compare(engine, &pending, place.as_slice()).await?;
+            let (repaired, unreadable) = note(engine, &pending, &compared.found);
+            let count = (pending.len() as u64).saturating_sub(unreadable);
+            if is_index {
+                found.entries += count;
+            } else {
+                found.compared += count;
             }
-            cursor = next;
-            if cursor.is_none() {
-                break;
-            }
+            found.repaired += repaired;
+            found.unreadable += unreadable;
+            let page = compared.pages.into_iter().next();
+            let (members, next) = page.map_or((Vec::new(), None), |page| (page.members, page.next));
+            let (ids, strange) = readable(members);
+            found.unreadable += strange;
+            (pending, place) = (ids, next);
         }
     }
     Ok(found)
 }
 
-/// Compares one. What cannot be compared is told and passed over: the others have a right to it.
-async fn compare(engine: &Engine, id: &WorkflowId) -> Result<Option<Reconciled>, StoreError> {
-    let what = match engine.store().reconcile(id).await {
-        Err(error @ StoreError::Refused { .. }) => {
-            tracing::warn!(workflow = %id, %error, "a workflow cannot be compared with the index");
-            return Ok(None);
-        }
-        told => told?,
-    };
-    if what != Reconciled::Right {
-        Counters::add(&engine.counters().repairs, 1);
-        tracing::warn!(workflow = %id, ?what, "the index was put right");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_slow_until_a_pass_would_take_too_long() {
+        assert_eq!(pace(800, 0), STEP);
+        assert_eq!(pace(800, 1_000_000), STEP);
+        assert_eq!(pace(2000, 2_880_000), STEP);
+        assert_eq!(pace(2000, 36_000_000), Duration::from_millis(200));
+        assert_eq!(pace(2000, u64::MAX), STEP_MIN);
     }
-    Ok(Some(what))
+
+    #[test]
+    fn what_is_listed_twice_is_compared_once() {
+        let members = ["k:b", "k:a", "k:b", "no workflow"].map(str::to_owned);
+        let (ids, strange) = readable(members.to_vec());
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (ids, strange),
+            (vec!["k:a".to_owned(), "k:b".to_owned()], 1)
+        );
+    }
 }

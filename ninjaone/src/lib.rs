@@ -15,10 +15,12 @@
 //! | [`import`] | credentials that other software left behind |
 //! | [`handoff`] | tokens for those who need one: environment, files, child processes |
 //! | [`cli`] | the command line |
+//! | [`bench`](mod@bench) | measurements: what scripts cost, how soon the dead are noticed |
 //! | [`config`] | settings from flags, environment and file, checked all at once |
 //! | [`simulator`] | a strict stand-in for NinjaOne |
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;

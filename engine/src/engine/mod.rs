@@ -18,6 +18,7 @@
 
 mod build;
 mod drive;
+mod seen;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};

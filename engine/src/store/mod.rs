@@ -19,8 +19,9 @@ use crate::machine::Millis;
 use crate::record::{Reading, Record};
 
 pub use self::protocol::{
-    Claim, ClaimMode, Claimed, Commit, Committed, Creation, Extend, Extended, Heads, OutboxEntry,
-    Peek, Reconciled, Requeued, SealedOp, Signal, Signalled, StreamEntry, Told,
+    Claim, ClaimMode, Claimed, Commit, Committed, Compared, Creation, Extend, Extended, Heads,
+    Look, OutboxEntry, Page, Peek, Place, Reconciled, Requeued, SealedOp, Signal, Signalled,
+    StreamEntry, Told,
 };
 
 /// What went wrong with the store.
@@ -79,8 +80,19 @@ pub trait Store: Send + Sync + 'static {
         what: Extend,
     ) -> Result<Extended, StoreError>;
 
-    /// Compares one entry of the index with its record. See `engine/scripts/reconcile.lua`.
-    async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError>;
+    /// Compares entries of the index with their records, and lists what is to be compared next. On
+    /// one server that is one round trip. See `engine/scripts/reconcile.lua`.
+    async fn compare(&self, ids: &[WorkflowId], then: &[Place]) -> Result<Compared, StoreError>;
+
+    /// Compares one entry of the index with its record.
+    async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
+        let compared = self.compare(std::slice::from_ref(id), &[]).await?;
+        let found = compared.found.first();
+        found.copied().ok_or_else(|| StoreError::Refused {
+            doing: format!("comparing {id}"),
+            why: "the store told nothing of it".to_owned(),
+        })
+    }
 
     /// Gives a parked workflow back. See `engine/scripts/requeue.lua`.
     async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError>;
@@ -88,7 +100,17 @@ pub trait Store: Send + Sync + 'static {
     /// The heads of these partitions, in one round trip.
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError>;
 
-    /// Members of a partition's `due` set, by rank: for the reconciler.
+    /// The heads of all partitions, and which run of the store tells of them: on one server one round
+    /// trip, and then over one connection, so that what is told and who told it belong together.
+    async fn look(&self) -> Result<Look, StoreError> {
+        // First who answers: if that changes in between, the next look sees it.
+        let run = self.run_id().await?;
+        let all: Vec<u16> = (0..self.partitions()).collect();
+        let peek = self.peek(&all).await?;
+        Ok(Look { run, peek })
+    }
+
+    /// Members of a partition's `due` set, by rank.
     async fn due_members(
         &self,
         partition: u16,

@@ -275,6 +275,51 @@ pub enum Reconciled {
     Score,
     /// The set of parked workflows was wrong.
     Parked,
+    /// The record is not one: somebody else wrote it. Nothing was touched.
+    Unreadable,
+}
+
+/// Where a comparison of everything has arrived, in one of its two directions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// From the index to the records: entries of a partition's `due` set.
+    Index {
+        /// Which partition.
+        partition: u16,
+        /// From which rank on.
+        rank: usize,
+        /// Entries at most.
+        count: usize,
+    },
+    /// From the records to the index, in no order; a workflow may come twice.
+    Records {
+        /// Of which kind.
+        kind: String,
+        /// `None` begins.
+        cursor: Option<String>,
+        /// Keys looked at, about: how many records are among them nobody knows.
+        count: usize,
+    },
+}
+
+/// What lies at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Members of `due`, or those that should be.
+    pub members: Vec<String>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Place>,
+    /// How many there are to be gone through in all, in units of the place's `count`.
+    pub of: u64,
+}
+
+/// One step of a comparison of everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// What each comparison found, in the order of what was asked.
+    pub found: Vec<Reconciled>,
+    /// What lies at each place asked for.
+    pub pages: Vec<Page>,
 }
 
 /// What became of a parked workflow that was to be given back.
@@ -295,6 +340,15 @@ pub struct Peek {
     pub now: Millis,
     /// For each partition asked for, its heads.
     pub partitions: Vec<(u16, Heads)>,
+}
+
+/// All partitions at once, and who tells of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Which run of which server answered; see [`Store::run_id`](super::Store::run_id).
+    pub run: String,
+    /// The heads of every partition.
+    pub peek: Peek,
 }
 
 /// An event as it comes from the stream.

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::id::WorkflowId;
 use crate::limits::HEADS;
 use crate::news::Told;
-use crate::store::{StoreError, Wakes};
+use crate::store::{Peek, StoreError, Wakes};
 
 /// How far a worker looks behind entries that are not for it.
 const BEHIND_MAX: usize = 4096;
@@ -90,38 +90,49 @@ impl Poller {
         {
             tracing::debug!(%error, "still no wake-up messages");
         }
-        self.engine.look_who_answers();
-        self.stale.extend(0..self.engine.store().partitions());
         // Spread, so that workers started together do not look together for ever.
         let cap = self.engine.limits().poll_cap;
-        let spread = 1.0 - self.engine.platform().unit() / 5.0;
+        let spread = 1.0 - self.engine.platform().unit() / 10.0;
         self.look_again = Instant::now() + cap.mul_f64(spread);
-        self.look().await;
+        // Of what changes from here on, messages tell anew.
+        self.stale.clear();
+        match self.engine.store().look().await {
+            Ok(look) => {
+                // Before anything that it tells of is claimed.
+                self.engine.saw(&look);
+                self.told(look.peek).await;
+            }
+            Err(error) => self.unanswered(&error),
+        }
     }
 
     /// Asks for the heads of the partitions that may have changed, in one round trip.
     async fn look(&mut self) {
         let partitions: Vec<u16> = std::mem::take(&mut self.stale).into_iter().collect();
         match self.engine.store().peek(&partitions).await {
-            Ok(peek) => {
-                self.away = 0;
-                for (partition, heads) in peek.partitions {
-                    self.agenda.told(partition, heads, peek.now);
-                    if let Err(error) = self.look_behind(partition).await {
-                        tracing::debug!(%error, partition, "what lies behind was not told");
-                    }
-                }
-            }
-            Err(error) => {
-                Counters::add(&self.engine.counters().store_away, 1);
-                if self.away == 0 {
-                    tracing::warn!(%error, "the store does not answer; asking again");
-                }
-                self.away = self.away.saturating_add(1);
-                let pause = Duration::from_millis(100) * 2u32.pow(self.away.min(4));
-                self.look_again = Instant::now() + pause;
+            Ok(peek) => self.told(peek).await,
+            Err(error) => self.unanswered(&error),
+        }
+    }
+
+    async fn told(&mut self, peek: Peek) {
+        self.away = 0;
+        for (partition, heads) in peek.partitions {
+            self.agenda.told(partition, heads, peek.now);
+            if let Err(error) = self.look_behind(partition).await {
+                tracing::debug!(%error, partition, "what lies behind was not told");
             }
         }
+    }
+
+    fn unanswered(&mut self, error: &StoreError) {
+        Counters::add(&self.engine.counters().store_away, 1);
+        if self.away == 0 {
+            tracing::warn!(%error, "the store does not answer; asking again");
+        }
+        self.away = self.away.saturating_add(1);
+        let pause = Duration::from_millis(100) * 2u32.pow(self.away.min(4));
+        self.look_again = Instant::now() + pause;
     }
 
     /// Where all that was told of a partition is due and none of it is for us, looks at what lies behind

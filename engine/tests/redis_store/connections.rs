@@ -117,6 +117,40 @@ async fn connections_that_were_killed_are_made_anew() {
     assert_eq!(heard.0, id("e").partition(store.partitions()));
 }
 
+/// What may be asked twice costs one round trip: nobody asks first whether the connection is still
+/// there.
+#[tokio::test]
+async fn a_steady_connection_is_not_asked_whether_it_works() {
+    let server = Server::start(&SAFE);
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    store.peek(&[0]).await.unwrap();
+    let before = server.calls_of("ping").await;
+    for _ in 0..20 {
+        store.peek(&[0]).await.unwrap();
+    }
+    assert_eq!(server.calls_of("ping").await, before);
+}
+
+/// Its end is nobody's business: what was asked is asked again over a new one.
+#[tokio::test]
+async fn a_steady_connection_that_has_ended_is_made_anew_unnoticed() {
+    let mut server = Server::start(&SAFE);
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    let line = "a line of text";
+    for _ in 0..2 {
+        store.table_put("workers", "w1", line).await.unwrap();
+        server.restart();
+        let told = store.table_get("workers", "w1").await.unwrap();
+        assert_eq!(told.as_deref(), Some(line));
+        server.restart();
+        assert_eq!(store.look().await.unwrap().peek.partitions.len(), 16);
+        server.restart();
+        // The script is not known to the new run.
+        let life = Duration::from_secs(60);
+        assert!(store.turnstile("t", "me", life).await.unwrap());
+    }
+}
+
 #[tokio::test]
 async fn connections_bear_names_that_people_know() {
     let server = Server::any();

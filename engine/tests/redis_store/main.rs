@@ -6,6 +6,7 @@
 mod connections;
 mod durable;
 mod memory;
+mod reconciling;
 mod server;
 mod steps;
 #[path = "../support/mod.rs"]

@@ -2,7 +2,7 @@
 
 use evergreen_engine::limits::HEADS;
 use evergreen_engine::store::memory::Set;
-use evergreen_engine::store::{ClaimMode, Claimed, Commit, Reconciled, StoreError};
+use evergreen_engine::store::{ClaimMode, Claimed, Commit, Place, Reconciled, StoreError};
 
 use super::steps::{LEASE, ask, commit, id};
 use super::support::{BEGIN, World};
@@ -25,7 +25,7 @@ both_stores! {
         let stray = super::id("c");
         w.break_index(&stray, Set::Due, Some(BEGIN - 5)).await;
         assert_eq!(w.claim(&stray, "c5").await, Claimed::Unknown);
-        assert!(w.store.due_members(0, 0, 9).await.unwrap().iter().all(|m| *m != stray.to_string()));
+        assert!(w.listed(0, 9).await.iter().all(|m| *m != stray.to_string()));
     }
 
     async fn reconcile_compares_with_the_wanted_score(w) {
@@ -56,6 +56,43 @@ both_stores! {
         assert_eq!(w.score(&waiting).await, Some(BEGIN + 15_000));
     }
 
+    /// Both directions, a page at a time: what was listed is what is compared next.
+    async fn everything_is_compared_page_by_page(w) {
+        for n in 0..150_u64 {
+            w.idle(&format!("n{n:03}"), Some(BEGIN + 1000 + n)).await;
+        }
+        let lost = super::id("n007");
+        w.break_index(&lost, Set::Due, None).await;
+        let stray = super::id("stray");
+        w.break_index(&stray, Set::Due, Some(BEGIN + 5000)).await;
+        let late = super::id("n100");
+        w.break_index(&late, Set::Due, Some(BEGIN + 7)).await;
+
+        let index = Place::Index { partition: 0, rank: 0, count: 60 };
+        let (pages, found) = w.compare_from(index).await;
+        assert_eq!(pages, [60, 60, 30], "149, and one that is none of them");
+        assert_eq!(found, [(stray, Reconciled::Stray), (late, Reconciled::Score)].into());
+        let (kind, cursor, count) = ("test".to_owned(), None, 40);
+        let (_, found) = w.compare_from(Place::Records { kind, cursor, count }).await;
+        assert_eq!(found, [(lost, Reconciled::Missing)].into());
+        let index = Place::Index { partition: 0, rank: 0, count: 1000 };
+        let (pages, found) = w.compare_from(index).await;
+        assert_eq!((pages, found), (vec![150], [].into()));
+
+        let nowhere = Place::Index { partition: 9, rank: 0, count: 1 };
+        let refused = w.store.compare(&[], &[nowhere]).await;
+        assert!(matches!(refused, Err(StoreError::Refused { .. })));
+        let nothing = w.store.compare(&[], &[]).await.unwrap();
+        assert!(nothing.found.is_empty() && nothing.pages.is_empty());
+    }
+
+    async fn a_look_tells_all_heads_and_who_tells_them(w) {
+        w.idle("a", Some(BEGIN + 1000)).await;
+        let look = w.store.look().await.unwrap();
+        assert_eq!(look.peek, w.store.peek(&[0]).await.unwrap());
+        assert_eq!(look.run, w.store.run_id().await.unwrap());
+    }
+
     async fn every_reply_brings_the_heads_and_peek_does_too(w) {
         for n in 0..20_u64 {
             w.idle(&format!("n{n:02}"), Some(BEGIN + 1000 + n)).await;
@@ -68,9 +105,7 @@ both_stores! {
         assert_eq!(peek.partitions, [(0, heads.clone())]);
         let told = w.store.claim(&ask(&id("none"), "c", ClaimMode::Due)).await.unwrap();
         assert_eq!(told.heads, heads);
-        let members = w.store.due_members(0, 18, 10).await.unwrap();
-        assert_eq!(members, ["test:n18", "test:n19"]);
-        assert!(w.store.due_members(0, 0, 0).await.unwrap().is_empty());
+        assert_eq!(w.listed(18, 10).await, ["test:n18", "test:n19"]);
         assert!(matches!(w.store.peek(&[1]).await, Err(StoreError::Refused { .. })));
     }
 

@@ -97,7 +97,7 @@ both_stores! {
         assert_eq!(w.commit(&last).await, written(1, false));
         assert_eq!(w.store.read(&id, true).await.unwrap(), None);
         assert!(w.store.log(&id).await.unwrap().is_empty());
-        assert!(w.store.due_members(0, 0, 9).await.unwrap().is_empty());
+        assert!(w.listed(0, 9).await.is_empty());
         assert_eq!(w.store.events(0, None, 9).await.unwrap().len(), 1);
         assert_eq!(w.commit(&last).await, Committed::Unknown);
         assert_eq!(w.claim(&id, "c2").await, Claimed::Unknown);

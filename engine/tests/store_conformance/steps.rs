@@ -1,11 +1,12 @@
 //! The steps that the promises are told in, and what they are made of.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evergreen_engine::id::WorkflowId;
 use evergreen_engine::record::Record;
 use evergreen_engine::store::{
-    Claim, ClaimMode, Claimed, Commit, Committed, Creation, OutboxEntry, Reconciled, Signal,
+    Claim, ClaimMode, Claimed, Commit, Committed, Creation, OutboxEntry, Place, Reconciled, Signal,
     Signalled,
 };
 
@@ -152,6 +153,47 @@ impl World {
 
     pub(crate) async fn read(&self, id: &WorkflowId) -> evergreen_engine::record::Reading {
         self.store.read(id, true).await.unwrap().unwrap()
+    }
+
+    /// Members of `due` from a rank on.
+    pub(crate) async fn listed(&self, rank: usize, count: usize) -> Vec<String> {
+        let (partition, ids) = (0, []);
+        let place = Place::Index {
+            partition,
+            rank,
+            count,
+        };
+        let mut compared = self.store.compare(&ids, &[place]).await.unwrap();
+        compared.pages.remove(0).members
+    }
+
+    /// Compares everything from a place on: how much each page held, and what was not right.
+    pub(crate) async fn compare_from(
+        &self,
+        place: Place,
+    ) -> (Vec<usize>, BTreeMap<WorkflowId, Reconciled>) {
+        let (mut pages, mut wrong) = (Vec::new(), BTreeMap::new());
+        let (mut place, mut pending) = (Some(place), Vec::new());
+        while place.is_some() || !pending.is_empty() {
+            let told = self
+                .store
+                .compare(&pending, place.as_slice())
+                .await
+                .unwrap();
+            let found = pending.into_iter().zip(told.found);
+            wrong.extend(found.filter(|(_, what)| *what != Reconciled::Right));
+            let page = told.pages.into_iter().next();
+            let (members, next) = page.map_or((Vec::new(), None), |page| (page.members, page.next));
+            if place.is_some() {
+                pages.push(members.len());
+            }
+            // A walk of all records may list one twice; in one call each is compared once.
+            let members: BTreeSet<_> = members.iter().collect();
+            let read = |member: &&String| WorkflowId::from_member(member).unwrap();
+            pending = members.iter().map(read).collect();
+            place = next;
+        }
+        (pages, wrong)
     }
 
     pub(crate) async fn reconciled(&self, id: &WorkflowId) -> Reconciled {

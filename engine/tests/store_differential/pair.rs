@@ -11,7 +11,8 @@ use evergreen_engine::store::clock::ManualClock;
 use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::RedisStore;
 use evergreen_engine::store::{
-    Claim, ClaimMode, Claimed, Commit, Creation, OutboxEntry, Reconciled, Signal, Store, StoreError,
+    Claim, ClaimMode, Claimed, Commit, Creation, OutboxEntry, Place, Reconciled, Signal, Store,
+    StoreError,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -124,6 +125,7 @@ impl Pair {
             Step::Reconcile { id } => {
                 self.reconcile(*id).await?;
             }
+            Step::CompareAll { rank } => self.compare_all(*rank).await?,
             Step::Requeue { id } => {
                 let id = &self.ids[*id];
                 let a = self.model.requeue(id).await.unwrap();
@@ -154,8 +156,6 @@ impl Pair {
             Step::Peek => {
                 let a = self.model.peek(&[0]).await.unwrap();
                 prop_assert_eq!(a, self.redis.peek(&[0]).await.unwrap());
-                let a = self.model.due_members(0, 1, 2).await.unwrap();
-                prop_assert_eq!(a, self.redis.due_members(0, 1, 2).await.unwrap());
             }
             Step::Time { by_ms } => {
                 self.astray |= *by_ms < 0;
@@ -296,6 +296,22 @@ impl Pair {
         let id = &self.ids[id];
         self.model.break_index(id, set, score);
         support::break_index(&mut self.raw, &self.prefix, id, set, score).await;
+    }
+
+    async fn compare_all(&mut self, rank: usize) -> Result<(), TestCaseError> {
+        let (partition, count) = (0, 2);
+        let then = [Place::Index {
+            partition,
+            rank,
+            count,
+        }];
+        let a = self.model.compare(&self.ids, &then).await.unwrap();
+        let b = self.redis.compare(&self.ids, &then).await.unwrap();
+        prop_assert_eq!(&a, &b);
+        for what in &a.found {
+            self.note(what);
+        }
+        Ok(())
     }
 
     pub(crate) async fn reconcile(&mut self, id: usize) -> Result<Reconciled, TestCaseError> {

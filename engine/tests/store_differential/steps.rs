@@ -53,6 +53,10 @@ pub(crate) enum Step {
     Reconcile {
         id: usize,
     },
+    /// All of them at once, and what lies in the index from a rank on.
+    CompareAll {
+        rank: usize,
+    },
     Requeue {
         id: usize,
     },
@@ -128,6 +132,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         48 => (id(), back(), extend()).prop_map(|(id, back, what)| Step::Extend { id, back, what }),
         12 => (id(), any::<bool>()).prop_map(|(id, sealed)| Step::Read { id, sealed }),
         12 => id().prop_map(|id| Step::Reconcile { id }),
+        8 => (0_usize..3).prop_map(|rank| Step::CompareAll { rank }),
         16 => id().prop_map(|id| Step::Requeue { id }),
         12 => (id(), 1_usize..18).prop_map(|(id, times)| Step::Vanish { id, times }),
         16 => (id(), set, proptest::option::of(-20_000_i64..20_000))

@@ -1,6 +1,6 @@
 //! What the index holds: what is not for this worker, and what somebody put in the wrong.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evergreen_engine::WorkflowId;
@@ -42,20 +42,19 @@ async fn what_cannot_be_compared_does_not_hold_up_the_others() {
         world.send(id, Signal::Wake(BEGIN + 7_200_000)).await;
         world.drive(id).await;
     }
-    world.store.next(Op::Reconcile, Fault::Refused);
+    // The list is told; the comparison of both is refused, and then that of one of them.
+    world.store.next_goes_well(Op::Compare);
+    world.store.next(Op::Compare, Fault::Refused);
+    world.store.next(Op::Compare, Fault::Refused);
     let compared = compare_all(&world.engine).await.unwrap();
     assert_eq!(
         (compared.compared, compared.repaired, compared.unreadable),
         (1, 0, 1)
     );
-    // Of each step's comparisons the first is refused.
-    let first = AtomicBool::new(false);
+    // Of all comparisons every third is refused.
+    let asked = AtomicUsize::new(0);
     let refuses: Weather = Box::new(move |op| match op {
-        Op::DueMembers => {
-            first.store(true, Ordering::Relaxed);
-            None
-        }
-        Op::Reconcile if first.swap(false, Ordering::Relaxed) => Some(Fault::Refused),
+        Op::Compare if asked.fetch_add(1, Ordering::Relaxed) % 3 == 0 => Some(Fault::Refused),
         _ => None,
     });
     let _shared = world.store.clone().in_weather(refuses);

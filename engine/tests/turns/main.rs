@@ -11,6 +11,7 @@ mod machine;
 mod order;
 mod places;
 mod poison;
+mod reconciling;
 mod sandbox;
 mod strict;
 mod workers;

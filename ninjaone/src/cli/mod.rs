@@ -1,8 +1,8 @@
 //! The command line: `evergreen COMMAND`.
 //!
 //! Commands of an operator are clients of the HTTP API (`client`); `serve`, `worker`, `dev`,
-//! `simulator`, `migrate` and `keys` run where the fleet runs. A command is a file, and its name is
-//! the file's. What is beside them:
+//! `simulator`, `migrate`, `keys` and `bench` run where the fleet runs. A command is a file, and its
+//! name is the file's. What is beside them:
 //!
 //! | file | holds |
 //! |---|---|
@@ -16,6 +16,7 @@
 
 mod apikeys;
 mod backfill;
+mod bench;
 mod card;
 mod client;
 mod completions;
@@ -121,6 +122,7 @@ pub(crate) enum Command {
     Journal(journal::Args),
     Migrate(migrate::Args),
     Doctor(Box<doctor::Args>),
+    Bench(bench::Args),
     Completions(completions::Args),
 }
 
@@ -189,6 +191,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Migrate(args) => migrate::run(args, ui).await,
         Command::Doctor(args) => doctor::run(*args, ui).await,
         Command::Apikeys(args) => apikeys::run(args, ui).await,
+        Command::Bench(args) => bench::run(args, ui).await,
         Command::Completions(args) => completions::run(&args, ui),
         // Clients of the API.
         Command::Connect(args) => connect::run(args, &api()?, ui).await,

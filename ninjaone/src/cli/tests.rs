@@ -48,6 +48,10 @@ fn every_command_of_the_surface_is_understood() {
         "journal list --dir /mnt/x --json",
         "journal replay --dir /mnt/x --redis-url redis://h",
         "migrate --redis-url redis://h --partitions 64",
+        "bench timers --count 1000 --redis-url redis://h --json",
+        "bench takeover --lease 10s --rounds 2",
+        "bench lateness --no-wakes",
+        "bench idle --workers 3 --timers 1000000 --for 30s",
         "completions zsh",
     ] {
         let words: Vec<&str> = words.split(' ').collect();
@@ -68,6 +72,8 @@ fn wrong_usage_exits_2_and_names_the_rule() {
         ("token acme/prod --min-validity soon", "allowed are seconds"),
         ("exec acme/prod", "<CMD>"),
         ("import --format xml x", "tokens-json"),
+        ("bench takeover --lease 1s", "a duration from 3s"),
+        ("bench timers --count 0", "1..="),
         ("frobnicate", "unrecognized"),
     ] {
         let words: Vec<&str> = words.split(' ').collect();

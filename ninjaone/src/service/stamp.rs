@@ -66,8 +66,13 @@ impl App {
 
     /// Compares the store's stamp with the newest that was seen; answers the next one.
     async fn compare_stamps(&self, newest: Millis) -> Result<Millis, StoreError> {
-        let now = self.store().now().await?;
-        let stored = self.stamp_of(STAMP).await?.unwrap_or(0);
+        let now = self.0.engine.store_now(PERIOD).await?;
+        let meta = self.store().table_all(META).await?;
+        let number = |wanted: &str| -> Millis {
+            let found = meta.iter().find(|(field, _)| field == wanted);
+            found.and_then(|(_, text)| text.parse().ok()).unwrap_or(0)
+        };
+        let (stored, mut restored) = (number(STAMP), number(RESTORED));
         if stored < newest {
             tracing::error!(
                 stored,
@@ -76,19 +81,14 @@ impl App {
             );
             let text = now.to_string();
             self.store().table_put(META, RESTORED, &text).await?;
+            restored = now;
         }
-        let restored = self.stamp_of(RESTORED).await?.unwrap_or(0);
         self.0
             .refresher
             .restored_at
             .store(restored, Ordering::Relaxed);
         // A clock that was stepped back does not make a stamp older.
         Ok(now.max(stored).max(newest))
-    }
-
-    async fn stamp_of(&self, field: &str) -> Result<Option<Millis>, StoreError> {
-        let text = self.store().table_get(META, field).await?;
-        Ok(text.and_then(|text| text.parse().ok()))
     }
 }
 

@@ -270,7 +270,8 @@ impl App {
         let mut settings_told = false;
         let mut stamping = Stamping::default();
         loop {
-            match self.store().run_id().await {
+            // What the worker beside us has seen will do, unless it has been too busy to look.
+            match self.0.engine.run_id(RUN_CHECK).await {
                 Ok(run) => {
                     // Entries of workers that have died beside us meanwhile.
                     if let Err(error) = keeper.journal().adopt().await {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evergreen_engine::record::{Reading, Record};
 use evergreen_engine::store::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
-    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Reconciled,
+    Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
 
@@ -144,14 +144,16 @@ impl Store for Watched {
     }
 
     /// 3: the index follows the record.
-    async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
-        let what = self.store().reconcile(id).await?;
-        if what != Reconciled::Right {
-            self.0
-                .scene
-                .violated(format!("(3) {id}: the index was {what:?}"));
+    async fn compare(&self, ids: &[WorkflowId], then: &[Place]) -> Result<Compared, StoreError> {
+        let compared = self.store().compare(ids, then).await?;
+        for (id, what) in ids.iter().zip(&compared.found) {
+            if *what != Reconciled::Right {
+                self.0
+                    .scene
+                    .violated(format!("(3) {id}: the index was {what:?}"));
+            }
         }
-        Ok(what)
+        Ok(compared)
     }
 
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {

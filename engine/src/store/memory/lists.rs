@@ -7,7 +7,7 @@ use crate::id::WorkflowId;
 use crate::limits::HEADS;
 use crate::machine::Millis;
 use crate::record::{Envelope, Reading, Record, SealedBlobs};
-use crate::store::{Peek, StoreError};
+use crate::store::{Page, Peek, Place, StoreError};
 
 /// All that the store holds of one workflow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -79,8 +79,45 @@ pub(super) fn due_members(
     Ok(space.partition(partition)?.due.members(from, count))
 }
 
+/// What lies at a place of a comparison of everything.
+pub(super) fn page(space: &Space, place: &Place) -> Result<Page, StoreError> {
+    match place {
+        Place::Index {
+            partition,
+            rank,
+            count,
+        } => {
+            let due = &space.partition(*partition)?.due;
+            let members = due.members(*rank, *count);
+            let next = (members.len() >= *count).then(|| Place::Index {
+                partition: *partition,
+                rank: rank + members.len(),
+                count: *count,
+            });
+            let of = due.len() as u64;
+            Ok(Page { members, next, of })
+        }
+        Place::Records {
+            kind,
+            cursor,
+            count,
+        } => {
+            let (records, next) = walk(space, kind, cursor.as_deref(), *count)?;
+            Ok(Page {
+                members: records.iter().map(|(id, _)| id.to_string()).collect(),
+                next: next.map(|next| Place::Records {
+                    kind: kind.clone(),
+                    cursor: Some(next),
+                    count: *count,
+                }),
+                of: space.workflows.len() as u64,
+            })
+        }
+    }
+}
+
 /// Workflows, and from where to go on.
-type Page = (Vec<(WorkflowId, Record)>, Option<String>);
+type Records = (Vec<(WorkflowId, Record)>, Option<String>);
 
 /// The cursor is the id that was walked last.
 pub(super) fn walk(
@@ -88,7 +125,7 @@ pub(super) fn walk(
     kind: &str,
     cursor: Option<&str>,
     count: usize,
-) -> Result<Page, StoreError> {
+) -> Result<Records, StoreError> {
     let from = match cursor {
         None => Bound::Unbounded,
         Some(last) => {

@@ -28,7 +28,7 @@ use async_trait::async_trait;
 
 use super::clock::{self, Clock};
 use super::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
+    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Requeued, Signal,
     Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
@@ -164,9 +164,9 @@ impl Store for MemoryStore {
         Ok(extend::extend(&mut space, now, id, fence, claim, what))
     }
 
-    async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
+    async fn compare(&self, ids: &[WorkflowId], then: &[Place]) -> Result<Compared, StoreError> {
         let (mut space, now) = self.at_once();
-        Ok(reconcile::reconcile(&mut space, now, id))
+        reconcile::compare(&mut space, now, ids, then)
     }
 
     async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {

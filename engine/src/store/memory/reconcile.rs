@@ -1,11 +1,26 @@
 //! The twin of `reconcile.lua`.
 
+use super::lists;
 use super::space::Space;
 use crate::id::WorkflowId;
 use crate::machine::Millis;
-use crate::store::Reconciled;
+use crate::store::{Compared, Place, Reconciled, StoreError};
 
-pub(super) fn reconcile(space: &mut Space, now: Millis, id: &WorkflowId) -> Reconciled {
+pub(super) fn compare(
+    space: &mut Space,
+    now: Millis,
+    ids: &[WorkflowId],
+    then: &[Place],
+) -> Result<Compared, StoreError> {
+    let found = ids.iter().map(|id| one(space, now, id)).collect();
+    let pages = then.iter().map(|place| lists::page(space, place));
+    Ok(Compared {
+        found,
+        pages: pages.collect::<Result<_, _>>()?,
+    })
+}
+
+fn one(space: &mut Space, now: Millis, id: &WorkflowId) -> Reconciled {
     let member = id.to_string();
     let (found, partition) = space.find(id);
     let wanted = found

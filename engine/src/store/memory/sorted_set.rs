@@ -36,6 +36,10 @@ impl SortedSet {
         self.scores.get(member).copied()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(super) fn is_first(&self, member: &str) -> bool {
         self.order.first().is_some_and(|(_, first)| first == member)
     }

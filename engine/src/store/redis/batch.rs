@@ -15,6 +15,7 @@ use super::connection::Ask;
 use super::errors::{Fault, Hint, refused};
 use super::keys::slot_of;
 use super::node::Node;
+use super::scripts::{self, Call};
 use super::ways::{Errand, Ways};
 use crate::machine::Millis;
 use crate::store::StoreError;
@@ -22,10 +23,37 @@ use crate::store::StoreError;
 /// How long the other servers are waited for once one has answered, where a part is of use.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// One question: what to ask of the server that holds a key.
+/// One question: what to ask of the server that holds a slot. All of them may be asked twice.
 pub(super) struct Question {
-    pub(super) key: String,
-    pub(super) command: Cmd,
+    slot: u16,
+    command: Cmd,
+    /// The call that it is, where it is one: its script may be unknown over there.
+    call: Option<Call>,
+}
+
+impl Question {
+    /// About a key.
+    pub(super) fn of(key: &str, command: Cmd) -> Self {
+        Self::at(slot_of(key), command)
+    }
+
+    /// To whoever holds a slot.
+    pub(super) fn at(slot: u16, command: Cmd) -> Self {
+        Self {
+            slot,
+            command,
+            call: None,
+        }
+    }
+
+    /// A call of a script.
+    pub(super) fn call(call: Call) -> Self {
+        Self {
+            slot: call.slot(),
+            command: call.command(),
+            call: Some(call),
+        }
+    }
 }
 
 /// What a server answered, and the time by its clock when it did.
@@ -116,7 +144,7 @@ impl Ways {
         let table = self.routes.table().await?;
         let (mut groups, mut fault): (Vec<Group>, _) = (Vec::new(), None);
         for (place, question) in questions.iter().enumerate() {
-            let slot = slot_of(&question.key);
+            let slot = question.slot;
             let Some(node) = table.holder(slot) else {
                 self.routes.suspect();
                 fault = Some(Fault::Away(format!("no server holds slot {slot}")));
@@ -146,12 +174,21 @@ impl Ways {
         let mut found = Vec::with_capacity(places.len());
         for (place, value) in places.into_iter().zip(told) {
             let question = &questions[place];
+            let unknown = value.as_ref().is_err_and(scripts::is_unknown_script);
             let value = match value.map_err(Fault::Said) {
                 Ok(value) => value,
+                // Alone it brings its text along, and the next one finds it there.
+                Err(fault) if unknown => match &question.call {
+                    Some(call) => {
+                        let errand = Errand::Steady(Ask::Script(call));
+                        self.go(question.slot, &errand).await?.0
+                    }
+                    None => return Err(fault),
+                },
                 // The slot went elsewhere; whoever holds it now is asked alone.
                 Err(fault) if matches!(fault.hint(), Hint::Moved(_) | Hint::Ask(_)) => {
                     let errand = Errand::Ask(Ask::Command(&question.command));
-                    self.go(slot_of(&question.key), &errand).await?.0
+                    self.go(question.slot, &errand).await?.0
                 }
                 Err(fault) => return Err(fault),
             };

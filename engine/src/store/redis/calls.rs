@@ -182,18 +182,19 @@ impl Calls<'_> {
         ))
     }
 
-    pub(super) fn reconcile(&self, id: &WorkflowId) -> Result<Call, StoreError> {
-        let keys = self.keys;
-        Ok(Call::new(
-            &RECONCILE,
-            vec![
-                keys.due(self.home(id))?,
-                keys.parked(self.home(id))?,
-                keys.wf(id),
-                keys.inbox(id),
-            ],
-            vec![self.now(), id.to_string()],
-        ))
+    /// Comparisons of workflows that all live in one partition.
+    pub(super) fn reconcile(
+        &self,
+        partition: u16,
+        ids: &[&WorkflowId],
+    ) -> Result<Call, StoreError> {
+        let mut keys = vec![self.keys.due(partition)?, self.keys.parked(partition)?];
+        let mut args = vec![self.now()];
+        for id in ids {
+            keys.extend([self.keys.wf(id), self.keys.inbox(id)]);
+            args.push(id.to_string());
+        }
+        Ok(Call::new(&RECONCILE, keys, args))
     }
 
     pub(super) fn requeue(&self, id: &WorkflowId) -> Result<Call, StoreError> {
@@ -296,7 +297,7 @@ mod tests {
             calls.commit(&commit),
             calls.read(&id, true),
             calls.extend(&id, 1, "c", renew),
-            calls.reconcile(&id),
+            calls.reconcile(id.partition(calls.keys.partitions()), &[&id]),
             calls.requeue(&id),
         ] {
             let call = call.unwrap();

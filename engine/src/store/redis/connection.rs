@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use deadpool_redis::redis::aio::{MultiplexedConnection, PubSub};
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError,
-    RedisResult, ServerErrorKind, Value, cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, RedisError, RedisResult,
+    ServerErrorKind, Value, cmd,
 };
 use deadpool_redis::{Hook, HookError, Manager, Pool, Runtime};
 
@@ -17,12 +17,14 @@ use super::errors::Fault;
 use super::info::Info;
 use super::options::RedisOptions;
 use super::scripts::{self, Call};
+use super::steady::Steady;
 
 /// Makes connections to one server.
 pub(super) struct Connector {
     client: Client,
     config: AsyncConnectionConfig,
     pool: Pool,
+    pub(super) steady: Steady,
     master: bool,
     reply_timeout: Duration,
 }
@@ -65,6 +67,7 @@ impl Connector {
             client,
             config,
             pool,
+            steady: Steady::default(),
             master,
             reply_timeout: limit,
         })
@@ -77,18 +80,6 @@ impl Connector {
             Ask::Script(call) => call.on(&mut connection, asking).await,
             Ask::Command(command) => scripts::send(command, &mut connection, asking).await,
         }?)
-    }
-
-    /// Sends several commands in one round trip; each has an answer of its own.
-    pub(super) async fn pipeline(
-        &self,
-        commands: &mut Pipeline,
-    ) -> Result<Vec<RedisResult<Value>>, Fault> {
-        let mut connection = self.pool.get().await?;
-        Ok(commands
-            .ignore_errors()
-            .query_async(&mut connection)
-            .await?)
     }
 
     /// A connection outside the pool.

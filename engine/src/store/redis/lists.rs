@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use deadpool_redis::redis::cmd;
+use deadpool_redis::redis::{Cmd, cmd};
 
-use super::batch::{Question, Whole, read, whole_ms};
+use super::batch::{Answer, Question, Whole, read, whole_ms};
 use super::errors::refused;
 use super::keys::{Keys, slot_of};
+use super::node::Node;
 use super::reply;
+use super::run::Runs;
 use super::ways::Ways;
 use crate::id::WorkflowId;
 use crate::limits::HEADS;
 use crate::machine::Millis;
 use crate::record::Record;
-use crate::store::{OutboxEntry, Peek, StoreError, StreamEntry};
+use crate::store::{Look, OutboxEntry, Peek, StoreError, StreamEntry};
+
+const PEEKING: &str = "peeking";
 
 /// Records, and from where to go on.
 type Page = (Vec<(WorkflowId, Record)>, Option<String>);
@@ -30,15 +35,48 @@ pub(super) async fn peek(
     dictated: Option<Millis>,
     partitions: &[u16],
 ) -> Result<Peek, StoreError> {
-    let doing = "peeking";
+    let questions = ask_for_heads(keys, partitions)?;
+    let answers = ways.batch(PEEKING, &questions, Whole::No).await?;
+    heads(ways, keys, dictated, partitions, answers).await
+}
+
+/// All partitions, and what the same servers say of themselves in the same breath.
+pub(super) async fn look(
+    ways: &Ways,
+    keys: &Keys,
+    runs: &Runs,
+    dictated: Option<Millis>,
+) -> Result<Look, StoreError> {
+    let all: Vec<u16> = (0..keys.partitions()).collect();
+    let (homes, mut questions) = runs.questions(ways, keys).await?;
+    let servers = questions.len();
+    questions.extend(ask_for_heads(keys, &all)?);
+    let mut answers = ways.batch(PEEKING, &questions, Whole::No).await?;
+    let told = answers.split_off(servers.min(answers.len()));
+    Ok(Look {
+        run: runs.told(&homes, answers)?,
+        peek: heads(ways, keys, dictated, &all, told).await?,
+    })
+}
+
+fn ask_for_heads(keys: &Keys, partitions: &[u16]) -> Result<Vec<Question>, StoreError> {
     let question = |partition: &u16| {
         let key = keys.due(*partition)?;
         let mut command = cmd("ZRANGE");
         command.arg(&key).arg(0).arg(HEADS - 1).arg("WITHSCORES");
-        Ok(Question { key, command })
+        Ok(Question::of(&key, command))
     };
-    let questions: Result<Vec<_>, StoreError> = partitions.iter().map(question).collect();
-    let answers = ways.batch(doing, &questions?, Whole::No).await?;
+    partitions.iter().map(question).collect()
+}
+
+async fn heads(
+    ways: &Ways,
+    keys: &Keys,
+    dictated: Option<Millis>,
+    partitions: &[u16],
+    answers: Vec<Option<Answer>>,
+) -> Result<Peek, StoreError> {
+    let doing = PEEKING;
     let base = match dictated {
         Some(now) => now,
         None => match answers.iter().flatten().next() {
@@ -66,7 +104,9 @@ pub(super) async fn peek(
 /// The clock of the server that holds what the key space says of itself.
 pub(super) async fn time(ways: &Ways, keys: &Keys) -> Result<Millis, StoreError> {
     let (key, command) = (keys.meta(), cmd("TIME"));
-    let time = ways.query("asking for the time", &key, &command).await?;
+    let time = ways
+        .steady_query("asking for the time", &key, &command)
+        .await?;
     Ok(whole_ms(time))
 }
 
@@ -96,15 +136,66 @@ pub(super) async fn walk(
     count: usize,
 ) -> Result<Page, StoreError> {
     let doing = format!("walking through {kind}");
-    let place = match &cursor {
+    let Some(turn) = turn(ways, keys, kind, cursor.as_deref(), count).await? else {
+        return Ok((Vec::new(), None));
+    };
+    let (next, found): (String, Vec<String>) =
+        ways.query_at(&doing, &turn.node, &turn.scan).await?;
+    let page = records(ways, keys, kind, &doing, found).await?;
+    Ok((page, turn.next(next)))
+}
+
+/// Whose turn it is in a walk, and what to ask.
+pub(super) struct Turn {
+    node: Arc<Node>,
+    here: Place,
+    after: Option<u16>,
+    pub(super) scan: Cmd,
+    /// How many servers there are.
+    pub(super) servers: usize,
+}
+
+impl Turn {
+    /// A slot that the server holds.
+    pub(super) fn slot(&self) -> u16 {
+        self.here.first
+    }
+
+    /// Where to go on, by the cursor that the server told.
+    pub(super) fn next(&self, cursor: String) -> Option<String> {
+        let next = match (cursor.as_str(), self.after) {
+            ("0", None) => return None,
+            ("0", Some(first)) => Place {
+                first,
+                ..Place::default()
+            },
+            _ => Place {
+                cursor,
+                ..self.here.clone()
+            },
+        };
+        Some(next.to_string())
+    }
+}
+
+/// `None` where everybody has had a turn.
+pub(super) async fn turn(
+    ways: &Ways,
+    keys: &Keys,
+    kind: &str,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Option<Turn>, StoreError> {
+    let doing = format!("walking through {kind}");
+    let place = match cursor {
         Some(cursor) => Place::parse(cursor)
             .ok_or_else(|| refused(&doing, format!("{cursor:?} is no place to go on from")))?,
         None => Place::default(),
     };
     let firsts = ways.table(&doing).await?.firsts();
+    // If nobody is left, what was to come has been taken over by those who had their turn.
     let Some(here) = firsts.iter().position(|(first, _)| *first >= place.first) else {
-        // What was to come has been taken over by those who had their turn.
-        return Ok((Vec::new(), None));
+        return Ok(None);
     };
     let (first, node) = &firsts[here];
     let mark = slot_of(&node.at.to_string());
@@ -114,25 +205,22 @@ pub(super) async fn walk(
     scan.arg(if same { place.cursor.as_str() } else { "0" });
     scan.arg("MATCH").arg(keys.records_of(kind));
     scan.arg("COUNT").arg(count.max(1));
-    let (next, found): (String, Vec<String>) = ways.query_at(&doing, node, &scan).await?;
-    let page = records(ways, keys, kind, &doing, found).await?;
-    let next = match (next.as_str(), firsts.get(here + 1)) {
-        ("0", None) => None,
-        ("0", Some((first, _))) => Some(Place {
-            first: *first,
-            ..Place::default()
-        }),
-        _ => Some(Place {
+    Ok(Some(Turn {
+        node: Arc::clone(node),
+        here: Place {
             first: *first,
             mark,
-            cursor: next,
-        }),
-    };
-    Ok((page, next.map(|place| place.to_string())))
+            cursor: place.cursor,
+        },
+        after: firsts.get(here + 1).map(|(first, _)| *first),
+        scan,
+        servers: firsts.len(),
+    }))
 }
 
 /// How far a walk has come: the first slot of the server that has its turn, a mark of that server, and
 /// its own cursor.
+#[derive(Clone)]
 struct Place {
     first: u16,
     mark: u16,
@@ -180,7 +268,7 @@ async fn records(
             let mut command = cmd("HGETALL");
             command.arg(&key);
             ids.push(id);
-            questions.push(Question { key, command });
+            questions.push(Question::of(&key, command));
         }
     }
     let mut page = Vec::with_capacity(ids.len());

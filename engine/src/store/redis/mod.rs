@@ -11,6 +11,7 @@
 mod address;
 mod batch;
 mod calls;
+mod compare;
 mod connection;
 mod durable;
 mod endpoint;
@@ -18,6 +19,7 @@ mod errors;
 mod info;
 mod keys;
 mod lists;
+mod measure;
 mod migration;
 mod node;
 mod options;
@@ -29,6 +31,7 @@ mod scripts;
 mod sentinel;
 mod slots;
 mod startup;
+mod steady;
 mod wakes;
 mod ways;
 
@@ -45,14 +48,15 @@ use self::scripts::{Call, TURNSTILE};
 use self::ways::Ways;
 use super::clock::{Clock, millis};
 use super::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
-    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
+    Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::machine::Millis;
 use crate::record::{Reading, Record};
 
 pub use self::address::{Address, AddressError};
+pub use self::measure::{Histogram, SlowCall};
 pub use self::migration::{Meta, Report, VERSION, migrate};
 pub use self::options::RedisOptions;
 
@@ -181,9 +185,8 @@ impl Store for RedisStore {
         reply::extended(self.0.ways.call(&call).await?)
     }
 
-    async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
-        let call = self.calls().reconcile(id)?;
-        reply::reconciled(self.0.ways.call(&call).await?)
+    async fn compare(&self, ids: &[WorkflowId], then: &[Place]) -> Result<Compared, StoreError> {
+        compare::compare(&self.0.ways, &self.calls(), ids, then).await
     }
 
     async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {
@@ -193,6 +196,11 @@ impl Store for RedisStore {
 
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {
         lists::peek(&self.0.ways, &self.0.keys, self.dictated(), partitions).await
+    }
+
+    async fn look(&self) -> Result<Look, StoreError> {
+        let (ways, keys, runs) = (&self.0.ways, &self.0.keys, &self.0.runs);
+        lists::look(ways, keys, runs, self.dictated()).await
     }
 
     async fn due_members(
@@ -231,6 +239,9 @@ impl Store for RedisStore {
     }
 
     async fn wakes(&self) -> Result<Wakes, StoreError> {
+        if !self.0.options.wakes {
+            return Ok(wakes::silent());
+        }
         let ways = Arc::clone(&self.0.ways);
         Ok(wakes::listen(ways, self.0.keys.wake()).await)
     }
@@ -239,21 +250,30 @@ impl Store for RedisStore {
         let key = self.0.keys.table(table);
         let mut command = cmd("HSET");
         command.arg(&key).arg(field).arg(value);
-        self.0.ways.query("writing a table", &key, &command).await
+        self.0
+            .ways
+            .steady_query("writing a table", &key, &command)
+            .await
     }
 
     async fn table_get(&self, table: &str, field: &str) -> Result<Option<String>, StoreError> {
         let key = self.0.keys.table(table);
         let mut command = cmd("HGET");
         command.arg(&key).arg(field);
-        self.0.ways.query("reading a table", &key, &command).await
+        self.0
+            .ways
+            .steady_query("reading a table", &key, &command)
+            .await
     }
 
     async fn table_all(&self, table: &str) -> Result<Vec<(String, String)>, StoreError> {
         let key = self.0.keys.table(table);
         let mut command = cmd("HGETALL");
         command.arg(&key);
-        self.0.ways.query("reading a table", &key, &command).await
+        self.0
+            .ways
+            .steady_query("reading a table", &key, &command)
+            .await
     }
 
     async fn table_remove(&self, table: &str, field: &str) -> Result<bool, StoreError> {
@@ -289,7 +309,7 @@ impl Store for RedisStore {
             vec![self.0.keys.named(name)],
             vec![holder.to_owned(), millis(life).max(1).to_string()],
         );
-        reply::passed(self.0.ways.call(&call).await?)
+        reply::passed(self.0.ways.steady_call(&call).await?)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

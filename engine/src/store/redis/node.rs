@@ -41,6 +41,10 @@ impl Node {
         self.connector.ask(what, asking).await
     }
 
+    pub(super) async fn ask_steadily(&self, what: &Ask<'_>, asking: bool) -> Result<Value, Fault> {
+        self.connector.ask_steadily(what, asking).await
+    }
+
     pub(super) async fn pipeline(
         &self,
         commands: &mut Pipeline,

@@ -35,6 +35,9 @@ pub struct RedisOptions {
     pub pool: usize,
     /// Accept a server that forgets everything when it restarts.
     pub allow_volatile: bool,
+    /// Listen to wake-up messages. Without them, as behind a proxy that passes no subscriptions on,
+    /// a worker learns of what others have made due when it looks: the poll cap later at most.
+    pub wakes: bool,
     /// Whose time to go by: the server's, or a test's.
     pub clock: Option<Clock>,
 }
@@ -53,6 +56,7 @@ impl RedisOptions {
             confirm_timeout: Duration::from_secs(3),
             pool: 16,
             allow_volatile: false,
+            wakes: true,
             clock: None,
         }
     }
@@ -117,6 +121,7 @@ impl fmt::Debug for RedisOptions {
             .field("confirm_timeout", &self.confirm_timeout)
             .field("pool", &self.pool)
             .field("allow_volatile", &self.allow_volatile)
+            .field("wakes", &self.wakes)
             .field("clock", &self.clock.as_ref().map(|_| "a test's"))
             .finish()
     }

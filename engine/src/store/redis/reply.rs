@@ -181,20 +181,27 @@ pub(super) fn extended(value: Value) -> Result<Extended, StoreError> {
     })
 }
 
-pub(super) fn reconciled(value: Value) -> Result<Reconciled, StoreError> {
+/// What so many comparisons found.
+pub(super) fn compared(value: Value, count: usize) -> Result<Vec<Reconciled>, StoreError> {
     let mut reply = Reply::new("reconcile", value)?;
-    let _now = reply.number()?;
-    if reply.word == "repaired" {
-        reply.word = reply.next()?;
+    if reply.word != "compared" {
+        return reply.unknown_word();
     }
-    Ok(match reply.word.as_str() {
-        "right" => Reconciled::Right,
-        "missing" => Reconciled::Missing,
-        "stray" => Reconciled::Stray,
-        "score" => Reconciled::Score,
-        "parked" => Reconciled::Parked,
-        _ => return reply.unknown_word(),
-    })
+    let _now = reply.number()?;
+    let mut found = Vec::with_capacity(count);
+    for _ in 0..count {
+        reply.word = reply.next()?;
+        found.push(match reply.word.as_str() {
+            "right" => Reconciled::Right,
+            "missing" => Reconciled::Missing,
+            "stray" => Reconciled::Stray,
+            "score" => Reconciled::Score,
+            "parked" => Reconciled::Parked,
+            "unreadable" => Reconciled::Unreadable,
+            _ => return reply.unknown_word(),
+        });
+    }
+    Ok(found)
 }
 
 pub(super) fn requeued(value: Value) -> Result<Requeued, StoreError> {

@@ -9,11 +9,16 @@ use std::sync::{Mutex, PoisonError};
 
 use deadpool_redis::redis::cmd;
 
-use super::batch::{Question, Whole, read};
+use super::batch::{Answer, Question, Whole, read};
 use super::info::Info;
 use super::keys::{Keys, slot_of};
 use super::ways::Ways;
 use crate::store::StoreError;
+
+const DOING: &str = "asking for the run id";
+
+/// For each partition, the place of its server among the answers.
+pub(super) type Homes = Vec<Option<usize>>;
 
 /// What was last known of each partition's server.
 #[derive(Default)]
@@ -22,8 +27,18 @@ pub(super) struct Runs(Mutex<Vec<String>>);
 impl Runs {
     /// Asks all servers.
     pub(super) async fn look(&self, ways: &Ways, keys: &Keys) -> Result<String, StoreError> {
-        let doing = "asking for the run id";
-        let table = ways.table(doing).await?;
+        let (homes, questions) = self.questions(ways, keys).await?;
+        let answers = ways.batch(DOING, &questions, Whole::No).await?;
+        self.told(&homes, answers)
+    }
+
+    /// What to ask, and for each partition which of the answers is its server's.
+    pub(super) async fn questions(
+        &self,
+        ways: &Ways,
+        keys: &Keys,
+    ) -> Result<(Homes, Vec<Question>), StoreError> {
+        let table = ways.table(DOING).await?;
         // One question for each server, about one of its partitions.
         let (mut homes, mut asked, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         for partition in 0..keys.partitions() {
@@ -38,17 +53,26 @@ impl Runs {
                     let mut command = cmd("INFO");
                     command.arg("server").arg("replication");
                     asked.push(node.at.clone());
-                    questions.push(Question { key, command });
+                    questions.push(Question::of(&key, command));
                     asked.len() - 1
                 }
             };
             homes.push(Some(place));
         }
-        let mut runs = Vec::with_capacity(questions.len());
-        for answer in ways.batch(doing, &questions, Whole::No).await? {
+        Ok((homes, questions))
+    }
+
+    /// What the answers come to, with what was known before of servers that gave none.
+    pub(super) fn told(
+        &self,
+        homes: &[Option<usize>],
+        answers: Vec<Option<Answer>>,
+    ) -> Result<String, StoreError> {
+        let mut runs = Vec::with_capacity(answers.len());
+        for answer in answers {
             runs.push(match answer {
                 Some(answer) => {
-                    let text: String = read(doing, answer.value)?;
+                    let text: String = read(DOING, answer.value)?;
                     Some(Info::parse(&text).run_id())
                 }
                 None => None,
@@ -57,7 +81,7 @@ impl Runs {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.resize(homes.len(), String::new());
         for (known, home) in known.iter_mut().zip(homes) {
-            if let Some(run) = home.and_then(|place| runs[place].as_ref()) {
+            if let Some(run) = home.and_then(|place| runs.get(place)?.as_ref()) {
                 known.clone_from(run);
             }
         }

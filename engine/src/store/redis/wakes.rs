@@ -36,6 +36,13 @@ pub(super) async fn listen(ways: Arc<Ways>, channel: String) -> Wakes {
     wakes
 }
 
+/// Says nothing, for as long as anybody listens.
+pub(super) fn silent() -> Wakes {
+    let (sender, wakes) = mpsc::channel(1);
+    tokio::spawn(async move { sender.closed().await });
+    wakes
+}
+
 async fn run(
     ways: Arc<Ways>,
     channel: String,

@@ -37,6 +37,8 @@ pub(super) struct Ways {
 /// What goes to the server of a slot.
 pub(super) enum Errand<'a> {
     Ask(Ask<'a>),
+    /// What may be asked twice.
+    Steady(Ask<'a>),
     Durable(Arc<Call>),
 }
 
@@ -83,6 +85,29 @@ impl Ways {
         let doing = || doing.to_owned();
         let (value, _) = self.bounded(self.reply_timeout, doing, going).await?;
         from_redis_value(value).map_err(|why| refused(doing(), why.to_string()))
+    }
+
+    /// Like [`Ways::query`], for what may be asked twice.
+    pub(super) async fn steady_query<T: FromRedisValue>(
+        &self,
+        doing: &str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<T, StoreError> {
+        let errand = Errand::Steady(Ask::Command(command));
+        let going = self.go(slot_of(key), &errand);
+        let doing = || doing.to_owned();
+        let (value, _) = self.bounded(self.reply_timeout, doing, going).await?;
+        from_redis_value(value).map_err(|why| refused(doing(), why.to_string()))
+    }
+
+    /// Like [`Ways::call`], for what may be asked twice.
+    pub(super) async fn steady_call(&self, call: &Call) -> Result<Value, StoreError> {
+        let doing = || format!("running {}.lua", call.script.name);
+        let errand = Errand::Steady(Ask::Script(call));
+        let going = self.go(call.slot(), &errand);
+        let (value, _) = self.bounded(self.reply_timeout, doing, going).await?;
+        Ok(value)
     }
 
     /// Sends a plain command to this very server.
@@ -192,6 +217,7 @@ impl Ways {
 async fn run(node: &Node, errand: &Errand<'_>, asking: bool) -> Result<(Value, bool), Fault> {
     match errand {
         Errand::Ask(ask) => Ok((node.ask(ask, asking).await?, true)),
+        Errand::Steady(ask) => Ok((node.ask_steadily(ask, asking).await?, true)),
         Errand::Durable(call) => node.durable().call(Arc::clone(call), asking).await,
     }
 }

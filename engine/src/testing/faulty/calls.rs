@@ -9,8 +9,8 @@ use crate::id::WorkflowId;
 use crate::machine::Millis;
 use crate::record::{Reading, Record};
 use crate::store::{
-    Claim, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued, Signal,
-    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
+    Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 
 /// Wake-up messages that a listener may be behind before it loses some.
@@ -72,8 +72,9 @@ impl Store for FaultyStore {
         Ok(self.call(Op::Extend, real).await?.0)
     }
 
-    async fn reconcile(&self, id: &WorkflowId) -> Result<Reconciled, StoreError> {
-        Ok(self.call(Op::Reconcile, self.store.reconcile(id)).await?.0)
+    async fn compare(&self, ids: &[WorkflowId], then: &[Place]) -> Result<Compared, StoreError> {
+        let real = self.store.compare(ids, then);
+        Ok(self.call(Op::Compare, real).await?.0)
     }
 
     async fn requeue(&self, id: &WorkflowId) -> Result<Requeued, StoreError> {
@@ -82,6 +83,13 @@ impl Store for FaultyStore {
 
     async fn peek(&self, partitions: &[u16]) -> Result<Peek, StoreError> {
         Ok(self.call(Op::Peek, self.store.peek(partitions)).await?.0)
+    }
+
+    /// One call, as over Redis: who answers comes with the heads.
+    async fn look(&self) -> Result<Look, StoreError> {
+        let (mut look, _) = self.call(Op::Peek, self.store.look()).await?;
+        look.run = self.run_of(look.run);
+        Ok(look)
     }
 
     async fn due_members(
@@ -182,9 +190,15 @@ impl Store for FaultyStore {
 
     async fn run_id(&self) -> Result<String, StoreError> {
         let (run, _) = self.call(Op::RunId, self.store.run_id()).await?;
-        Ok(match self.state().failovers {
+        Ok(self.run_of(run))
+    }
+}
+
+impl FaultyStore {
+    fn run_of(&self, run: String) -> String {
+        match self.state().failovers {
             0 => run,
             times => format!("{run}, taken over {times} times"),
-        })
+        }
     }
 }

@@ -20,8 +20,8 @@ pub enum Op {
     Read,
     /// [`Store::extend`](crate::store::Store::extend)
     Extend,
-    /// [`Store::reconcile`](crate::store::Store::reconcile)
-    Reconcile,
+    /// [`Store::compare`](crate::store::Store::compare)
+    Compare,
     /// [`Store::requeue`](crate::store::Store::requeue)
     Requeue,
     /// [`Store::peek`](crate::store::Store::peek)

@@ -1,0 +1,37 @@
+//! What the looks of this process' worker have brought along, for all who would else have to ask.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::machine::Millis;
+use crate::store::{Look, StoreError};
+
+impl Engine {
+    /// Takes in who has answered; after a change nothing is taken over for a while.
+    pub(crate) fn saw(&self, look: &Look) {
+        self.0.caution.saw(look);
+    }
+
+    /// Which run of the store answers: as this process' worker saw it last, if that is not longer ago
+    /// than `age`, else as the store tells now.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn run_id(&self, age: Duration) -> Result<String, StoreError> {
+        match self.0.caution.seen_within(age) {
+            Some((run, _)) => Ok(run),
+            None => self.0.store.run_id().await,
+        }
+    }
+
+    /// The store's time, by the same rule.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn store_now(&self, age: Duration) -> Result<Millis, StoreError> {
+        match self.0.caution.seen_within(age) {
+            Some((_, now)) => Ok(now),
+            None => self.0.store.now().await,
+        }
+    }
+}
