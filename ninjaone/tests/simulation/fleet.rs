@@ -107,7 +107,7 @@ impl Fleet {
             }
             drop(host.living().take());
             let pause = if self.scene.is_bad() {
-                dice.millis(100, 15_000)
+                dice.millis(100, *dice.pick(&[2_000, 15_000, 90_000]))
             } else {
                 dice.millis(100, 1_000)
             };
@@ -161,6 +161,7 @@ impl Fleet {
                     .trace
                     .say("store", format!("its clock jumps by {by} ms"));
                 scene.store_offset_ms.fetch_add(by, Ordering::Relaxed);
+                scene.truth().leases_are_off();
             }
             5 if plan.worker_clocks => {
                 if let Some(living) = host.living().as_ref() {
@@ -180,7 +181,11 @@ impl Fleet {
                 sleep_until(Instant::now() + dice.millis(0, 8_000)).await;
                 // What was confirmed meanwhile, in peace, may not be lost any more.
                 if scene.is_bad() {
+                    // The clock of another server is another clock.
+                    let ahead = i64::try_from(dice.number(0, 15_000)).expect("small") - 3_000;
+                    scene.store_offset_ms.fetch_add(ahead, Ordering::Relaxed);
                     scene.fail_over();
+                    scene.truth().failed_over(scene.trace.elapsed_ms());
                     scene.replica_lags(false);
                 }
             }

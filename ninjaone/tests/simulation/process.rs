@@ -26,6 +26,7 @@ pub(crate) struct Process {
     /// Distinguishes its lives, and those of all others.
     pub(crate) number: u64,
     pub(crate) scene: Arc<Scene>,
+    pub(crate) started_ms: u64,
     pub(crate) dice: Dice,
     pub(crate) wall_offset_ms: AtomicI64,
     ended: AtomicBool,
@@ -40,6 +41,7 @@ impl Process {
             name: name.to_owned(),
             number,
             scene: Arc::clone(scene),
+            started_ms: scene.trace.elapsed_ms(),
             dice: Dice::new(scene.seed, &format!("process {number}")),
             wall_offset_ms: AtomicI64::new(0),
             ended: AtomicBool::new(false),
@@ -58,6 +60,7 @@ impl Process {
         if !self.ended.swap(true, Ordering::Relaxed) {
             self.scene.trace.say(&self.name, how);
             self.scene.provider.reader_ended(self.number);
+            self.scene.truth().ended(self.number);
             self.end.notify_one();
         }
     }
@@ -110,13 +113,17 @@ impl Process {
             return self.is_held().then(|| self.journey(None, None, None));
         }
         if writes && self.dice.chance(plan.freeze) {
-            self.freeze(self.dice.seconds(2, 40));
+            if self.dice.chance(0.5) {
+                self.freeze(self.dice.seconds(2, 40));
+            } else {
+                return Some(self.journey(None, None, Some(Befalls::Freeze)));
+            }
         }
         if writes && self.dice.chance(plan.crash) {
             if self.dice.chance(0.5) {
                 self.die(&format!("crashes before a {op:?}"));
             } else {
-                return Some(self.journey(None, None, Some(format!("crashes after a {op:?}"))));
+                return Some(self.journey(None, None, Some(Befalls::Crash(op))));
             }
         }
         let cut = *lock(&self.cut_off_until);
@@ -144,16 +151,18 @@ impl Process {
         self: &Arc<Self>,
         late: Option<(Duration, Duration)>,
         end: Option<Fault>,
-        dies: Option<String>,
+        behind: Option<Befalls>,
     ) -> Fault {
-        let way = |span: Option<Duration>, dies: Option<String>| -> BoxFuture<'static, ()> {
+        let way = |span: Option<Duration>, behind: Option<Befalls>| -> BoxFuture<'static, ()> {
             let this = Arc::clone(self);
             async move {
                 if let Some(span) = span {
                     sleep_until(Instant::now() + span).await;
                 }
-                if let Some(how) = dies {
-                    this.die(&how);
+                match behind {
+                    Some(Befalls::Crash(op)) => this.die(&format!("crashes after a {op:?}")),
+                    Some(Befalls::Freeze) => this.freeze(this.dice.seconds(2, 40)),
+                    None => {}
                 }
                 this.goes_on().await;
             }
@@ -162,7 +171,7 @@ impl Process {
         Fault::Journey {
             there: way(late.map(|(there, _)| there), None),
             end: end.map(Box::new),
-            back: way(late.map(|(_, back)| back), dies),
+            back: way(late.map(|(_, back)| back), behind),
         }
     }
 
@@ -171,6 +180,13 @@ impl Process {
         let offset = self.wall_offset_ms.load(Ordering::Relaxed);
         self.scene.true_ms().saturating_add_signed(offset)
     }
+}
+
+/// What befalls a process when a call has taken effect, and before it is answered.
+#[derive(Debug, Clone, Copy)]
+enum Befalls {
+    Crash(Op),
+    Freeze,
 }
 
 /// The disk of a process. Its content outlives the process.

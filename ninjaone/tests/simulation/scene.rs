@@ -108,7 +108,7 @@ impl Scene {
         let integration = self.provider.family(family).integration;
         let at_ms = self.trace.elapsed_ms();
         let mut truth = self.truth();
-        let (number, complaint) = truth.sent(by.number, &integration, (family, place), at_ms);
+        let (number, complaint) = truth.sent(by, &integration, (family, place), at_ms);
         drop(truth);
         self.check(complaint);
         number
@@ -142,8 +142,7 @@ impl Scene {
             Some((snapshot, truth)) if self.plan.losses => {
                 self.trace
                     .say("store", "fails over and loses what was not confirmed");
-                let sendings = self.truth().sendings();
-                *self.truth() = truth.with_sendings(sendings);
+                self.truth().taken_over(truth);
                 self.memory.fail_over_to(&snapshot);
             }
             _ => {

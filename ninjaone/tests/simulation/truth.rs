@@ -7,6 +7,7 @@ use evergreen_engine::store::memory::Inspection;
 use evergreen_engine::store::{Claim, Commit};
 use serde_json::Value;
 
+use super::process::Process;
 use super::provider::Tells;
 
 /// What an integration is to be in the end: the last word of a person.
@@ -38,7 +39,13 @@ pub(crate) struct Sending {
     at_ms: u64,
     tells: Tells,
     resets: u32,
+    /// Whoever sent it has given it up, or has ended.
+    over: bool,
+    by: u64,
 }
+
+/// Longest time that whoever sent a token waits for the answer, ms.
+const IN_FLIGHT_MAX: u64 = 10_000;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Truth {
@@ -48,21 +55,16 @@ pub(crate) struct Truth {
     settled: BTreeSet<usize>,
     /// By process and integration, the claim whose intent was written last.
     intents: BTreeMap<(u64, String), String>,
+    leases_off: bool,
+    failed_over_ms: Option<u64>,
 }
 
 impl Truth {
-    pub(crate) fn sendings(&self) -> (Vec<Sending>, BTreeMap<(u64, String), String>) {
-        (self.sendings.clone(), self.intents.clone())
-    }
-
-    /// What was sent stays sent, whatever a store has forgotten.
-    pub(crate) fn with_sendings(
-        mut self,
-        (sendings, intents): (Vec<Sending>, BTreeMap<(u64, String), String>),
-    ) -> Self {
-        self.sendings = sendings;
-        self.intents = intents;
-        self
+    /// A replica has taken over that knows what this says: what a store can forget is forgotten. What
+    /// was sent stays sent, and clocks stay as they were set.
+    pub(crate) fn taken_over(&mut self, replica: Self) {
+        self.sheets = replica.sheets;
+        self.settled = replica.settled;
     }
 
     pub(crate) fn wanted(&self, integration: &str) -> Option<Wanted> {
@@ -173,6 +175,9 @@ impl Truth {
             return Ok(());
         }
         sheet.holder = None;
+        for sending in &mut self.sendings {
+            sending.over |= sending.claim == commit.claim;
+        }
         if still_in_flight {
             let sendings = self.sendings.iter().enumerate();
             let answered = sendings
@@ -230,12 +235,12 @@ impl Truth {
     /// 8: nothing is sent whose answer is in the store, and once by each claim.
     pub(crate) fn sent(
         &mut self,
-        by: u64,
+        process: &Process,
         integration: &str,
         token: (usize, usize),
         at_ms: u64,
     ) -> (usize, Result<(), String>) {
-        let number = self.sendings.len();
+        let (by, number) = (process.number, self.sendings.len());
         let claim = self.intents.get(&(by, integration.to_owned())).cloned();
         let resets = self.sheets.get(integration).map_or(0, |sheet| sheet.resets);
         let sending = Sending {
@@ -245,8 +250,10 @@ impl Truth {
             at_ms,
             tells: Tells::Nothing,
             resets,
+            over: false,
+            by,
         };
-        let told = self.may_be_sent(&sending);
+        let told = self.may_be_sent(&sending, process.started_ms);
         self.sendings.push(sending);
         (
             number,
@@ -256,12 +263,14 @@ impl Truth {
         )
     }
 
-    fn may_be_sent(&self, new: &Sending) -> Result<(), String> {
+    fn may_be_sent(&self, new: &Sending, started_ms: u64) -> Result<(), String> {
         let Sending {
             integration,
             token: (family, place),
             ..
         } = new;
+        // Who has never seen another run of the store cannot know that this one is new.
+        let newcomer = self.failed_over_ms.is_some_and(|at| started_ms >= at);
         for (number, old) in self.sendings.iter().enumerate() {
             if old.token != new.token {
                 continue;
@@ -269,6 +278,19 @@ impl Truth {
             let again = format!("(8) {integration}: {family}.{place} is sent again");
             if old.claim == new.claim {
                 return Err(format!("{again} in one turn"));
+            }
+            // The store spares what others own after a failover, not what a namesake left behind.
+            let namesake = old.by == new.by;
+            if !self.leases_off
+                && !newcomer
+                && !namesake
+                && !old.over
+                && old.at_ms + IN_FLIGHT_MAX > new.at_ms
+            {
+                let (since, by) = (old.at_ms, old.by);
+                return Err(format!(
+                    "(2) {again} while {by} waits for its answer since {since}"
+                ));
             }
             // A person may ask for one more try of what was refused.
             if self.settled.contains(&number) && old.resets == new.resets {
@@ -283,6 +305,25 @@ impl Truth {
 
     pub(crate) fn learnt(&mut self, number: usize, tells: Tells) {
         self.sendings[number].tells = tells;
+        self.sendings[number].over = true;
+    }
+
+    /// A process has ended, and waits for nothing any more.
+    pub(crate) fn ended(&mut self, process: u64) {
+        let its = self
+            .sendings
+            .iter_mut()
+            .filter(|sending| sending.by == process);
+        its.for_each(|sending| sending.over = true);
+    }
+
+    pub(crate) fn failed_over(&mut self, now_ms: u64) {
+        self.failed_over_ms = Some(now_ms);
+    }
+
+    /// The store's clock was set by hand: leases may have ended early, and nobody is to blame.
+    pub(crate) fn leases_are_off(&mut self) {
+        self.leases_off = true;
     }
 
     /// How often anything was sent.
