@@ -309,7 +309,9 @@ impl Pair {
         let b = self.redis.compare(&self.ids, &then).await.unwrap();
         prop_assert_eq!(&a, &b);
         for what in &a.found {
-            self.note(what);
+            let (word, what) = words::reconciled(*what);
+            self.note("reconcile", word);
+            self.note("reconcile", what);
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use evergreen_engine::store::{Claimed, Committed, Extended, Reconciled, Requeued
 use crate::pair::Seen;
 use crate::support::wire::{SCRIPTS, words_of};
 
-/// What `repaired` says was wrong; its script's head names them in its text.
-const REPAIRS: [&str; 4] = ["missing", "stray", "score", "parked"];
+/// What `compared` says of each workflow; its script's head names them beneath it. `unreadable` is for keys
+/// that hold what they should not, which nothing here makes.
+const FOUND: [&str; 5] = ["right", "missing", "stray", "score", "parked"];
 
 pub(crate) fn claimed(answer: &Claimed) -> &'static str {
     match answer {
@@ -55,15 +56,17 @@ pub(crate) fn requeued(answer: Requeued) -> &'static str {
     }
 }
 
-/// The word, and what it says was wrong; `right` twice.
+/// The word, and what it says of a workflow.
 pub(crate) fn reconciled(answer: Reconciled) -> (&'static str, &'static str) {
-    match answer {
-        Reconciled::Right => ("right", "right"),
-        Reconciled::Missing => ("repaired", "missing"),
-        Reconciled::Stray => ("repaired", "stray"),
-        Reconciled::Score => ("repaired", "score"),
-        Reconciled::Parked => ("repaired", "parked"),
-    }
+    let found = match answer {
+        Reconciled::Right => "right",
+        Reconciled::Missing => "missing",
+        Reconciled::Stray => "stray",
+        Reconciled::Score => "score",
+        Reconciled::Parked => "parked",
+        Reconciled::Unreadable => "unreadable",
+    };
+    ("compared", found)
 }
 
 /// The words of all scripts that were never heard. A test that never hears one does not test it.
@@ -75,16 +78,16 @@ pub(crate) fn unheard(seen: &Seen) -> Vec<String> {
     let named = SCRIPTS.iter().flat_map(|(script, _)| {
         let words = words_of(script);
         assert!(
-            words.len() > 1,
+            !words.is_empty(),
             "the head of {script}.lua names its replies"
         );
         words
             .into_iter()
             .map(move |word| format!("{script}: {word}"))
     });
-    let repairs = REPAIRS.iter().map(|what| format!("reconcile: {what}"));
+    let found = FOUND.iter().map(|what| format!("reconcile: {what}"));
     named
-        .chain(repairs)
+        .chain(found)
         .filter(|word| !heard.contains(word))
         .collect()
 }

@@ -54,7 +54,9 @@ async fn what_cannot_be_compared_does_not_hold_up_the_others() {
     // Of all comparisons every third is refused.
     let asked = AtomicUsize::new(0);
     let refuses: Weather = Box::new(move |op| match op {
-        Op::Compare if asked.fetch_add(1, Ordering::Relaxed) % 3 == 0 => Some(Fault::Refused),
+        Op::Compare if asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) => {
+            Some(Fault::Refused)
+        }
         _ => None,
     });
     let _shared = world.store.clone().in_weather(refuses);
