@@ -34,27 +34,11 @@ async fn a_replica_that_lags_when_the_master_dies_lacks_nothing_that_was_acknowl
     let master = watched.servers[0].port();
     watched.servers[1].stop();
     // Turns go on to be written, but nothing is done on the strength of it.
-    let before = length(master).await;
-    until("intents that only the master has", async || {
-        let now = length(master).await;
-        if now > before + 1000 {
-            Ok(())
-        } else {
-            Err((before, now))
-        }
-    })
-    .await;
+    let pattern = fleet.key(&fleet.ids()[0]);
+    let keys: Vec<String> = tell(master, &["KEYS", &pattern]).await.unwrap();
+    written(master, &keys[0], 4).await;
     let done = fleet.done(|_| true);
-    let offset = length(master).await;
-    until("more of them", async || {
-        let now = length(master).await;
-        if now > offset + 1000 {
-            Ok(())
-        } else {
-            Err((offset, now))
-        }
-    })
-    .await;
+    written(master, &keys[0], 6).await;
     assert_eq!(
         fleet.done(|_| true),
         done,
@@ -69,13 +53,20 @@ async fn a_replica_that_lags_when_the_master_dies_lacks_nothing_that_was_acknowl
     fleet.holds_together().await;
 }
 
-/// How much a master has written for its replicas, in bytes.
-async fn length(port: u16) -> u64 {
-    let info: String = tell(port, &["INFO", "replication"]).await.unwrap();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("master_repl_offset:"));
-    line.unwrap().trim().parse().unwrap()
+/// Returns when a master has written so many more transitions of a workflow: an intent that waits in
+/// vain for its confirmation, and that it was not acted on, are two.
+async fn written(master: u16, key: &str, transitions: u64) {
+    let v = async || tell::<u64>(master, &["HGET", key, "v"]).await.unwrap();
+    let before = v().await;
+    until("transitions that only the master has", async || {
+        let now = v().await;
+        if now >= before + transitions {
+            Ok(())
+        } else {
+            Err((before, now))
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
