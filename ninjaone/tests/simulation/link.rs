@@ -136,7 +136,8 @@ impl Link {
             }
             let tells = match answer.tells {
                 Tells::Rejected if !whole => Tells::Nothing,
-                Tells::Spent if !salvaged => Tells::Nothing,
+                // What was salvaged may be wrong: the old token may have one more try behind it.
+                Tells::Spent if !whole => Tells::Nothing,
                 tells => tells,
             };
             process.scene.learnt(sent, tells);

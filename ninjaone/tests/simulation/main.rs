@@ -30,7 +30,7 @@
 //! | trimming of the inbox in the commit | 0 | 120 of 120 |
 //! | a claim's respect for a lease that lasts | 0 | 119 of 120 |
 //! | the journal, written before the commit | 0 | 48 of 60 |
-//! | `rotation_lost` after an unknown outcome | 1 | of 50, not counted |
+//! | `rotation_lost` after an unknown outcome | 1 | 24 of 50 |
 //! | the fence | 7 | 16 of 120 |
 //! | caution after a failover | 10 | 1 of 50 |
 //! | a timer's time (half a second early) | 10 | 6 of 120 |

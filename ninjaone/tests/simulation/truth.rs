@@ -133,7 +133,9 @@ impl Truth {
                 "(7) {id}: of {had} signals {consumed} heard, {left} left"
             ));
         }
-        let condemns = commit.state == "ReconnectRequired" && record.state != commit.state;
+        // Going back to a verdict that was told before condemns nobody anew.
+        let mut told = commit.events.iter().map(|event| event.event.as_str());
+        let condemns = told.any(|event| event == "INTEGRATION_RECONNECT_REQUIRED");
         if unheard > 0 && (commit.keep.is_some() || condemns && sheet.told_of_signals < 3) {
             let what = if condemns { "a verdict" } else { "an intent" };
             return Err(format!(
