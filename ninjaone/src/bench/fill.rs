@@ -111,6 +111,7 @@ impl Plan {
             fence: 1,
             claim: Self::claim_id(number),
             commit: Self::claim_id(number),
+            follows: None,
             strict: false,
             consumed: 1,
             state: "Waiting".to_owned(),

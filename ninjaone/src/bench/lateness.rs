@@ -154,6 +154,7 @@ async fn set_timer(engine: &Engine, id: &WorkflowId, ahead_ms: u64) -> Result<Mi
         fence: record.fence,
         claim: claim.claim,
         commit: format!("{:016x}", rand::random::<u64>()),
+        follows: record.commit.clone(),
         strict: false,
         consumed: 0,
         state: record.state,
