@@ -1,6 +1,8 @@
 //! `evergreen bench` against a real Redis: it completes, tells what it measured, and leaves nothing
 //! behind. How fast anything was is for it to tell, and nobody's promise.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::time::Duration;
 
 use evergreen_tests::{Evergreen, RedisServer, Signal, eventually};

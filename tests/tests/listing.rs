@@ -1,5 +1,7 @@
 //! All grants, page by page, over a real key space.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! What an operator has at hand: explain, top, doctor, the journal of a machine that is gone, and how
 //! mistakes are told.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! A rotated pair that one worker has and no store is seen from everywhere.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::time::Duration;
 
 use evergreen_engine::WorkflowId;

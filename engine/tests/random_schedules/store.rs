@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evergreen_engine::record::{Reading, Record};
 use evergreen_engine::store::{
-    Claim, ClaimMode, Claimed, Commit, Committed, Extend, Extended, Peek, Reconciled, Requeued,
-    Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, ClaimMode, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place,
+    Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
 
@@ -72,7 +72,7 @@ impl Store for Gated {
         self.line.ask(wish).await
     }
 
-    async fn reconcile(&self, _: &WorkflowId) -> Result<Reconciled, StoreError> {
+    async fn compare(&self, _: &[WorkflowId], _: &[Place]) -> Result<Compared, StoreError> {
         elsewhere("reconciling")
     }
 

@@ -256,7 +256,7 @@ mod tests {
         tell(engine, Signal::Ping { sent_at: now }).await;
         sandbox.skip(Duration::from_secs(59)).await;
         let heard = (HEARD.to_owned(), json!({ "at": now }).to_string());
-        assert_eq!(told(engine).await, [heard.clone()]);
+        assert_eq!(told(engine).await, std::slice::from_ref(&heard));
         sandbox.skip(Duration::from_secs(2)).await;
         let fired = (FIRED.to_owned(), json!({ "at": now + 60_000 }).to_string());
         assert_eq!(told(engine).await, [heard, fired]);
@@ -277,13 +277,14 @@ mod tests {
 
     #[test]
     fn a_lost_holder_is_told_of() {
-        let (mut waiter, _) = Waiter::initial();
+        let (mut waiter, _) = <Waiter as Workflow>::initial();
         let mut phase = Phase::Working { for_ms: 9 };
         let (id, facts) = (id(), ());
         let mut context = Context {
             id: &id,
             now: 1,
             random: 0.5,
+            store_in_doubt: false,
             facts: &facts,
             effects: evergreen_engine::Effects::default(),
         };

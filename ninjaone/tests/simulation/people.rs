@@ -151,13 +151,13 @@ impl Person {
         // What was wanted all the while is what is served.
         let access = handed.access_token.expose_secret();
         match (before, self.wanted()) {
-            (Some(Wanted::Connected { family }), after) if after == before => {
-                if !self.scene.provider.issued_access(family, access) {
-                    self.scene.violated(format!(
-                        "(10) {}: served {access}, which is of another consent",
-                        self.grant
-                    ));
-                }
+            (Some(Wanted::Connected { family }), after)
+                if after == before && !self.scene.provider.issued_access(family, access) =>
+            {
+                self.scene.violated(format!(
+                    "(10) {}: served {access}, which is of another consent",
+                    self.grant
+                ));
             }
             (Some(Wanted::Disconnected), Some(Wanted::Disconnected)) => {
                 self.scene.violated(format!(
