@@ -76,9 +76,10 @@ use Mutation::{Lua, Slip as By};
 
 rules! {
     "1" reconcile_overlooks_the_holder Lua("reconcile",
-        "  if owner then\n    wanted = lease_until\n  elseif", "  if");
+        "    if owner then\n      wanted = lease_until\n    elseif", "    if");
     "1" reconcile_overlooks_what_waits Lua("reconcile",
-        "elseif activity or redis.call('EXISTS', inbox) == 1 then", "elseif false then");
+        "elseif activity or (signals_wait and redis.call('EXISTS', inboxes[i]) == 1) then",
+        "elseif false then");
     "1" a_grant_is_known_by_its_number By(Slip::GrantsByNumber);
     "2" the_fence_is_a_number Lua("commit", "or held_claim ~= claim then", "then");
     "2" no_fence_is_checked Lua("commit",

@@ -107,13 +107,13 @@ const MUTANTS: [Mutant; 35] = [
     ),
     (
         "reconcile",
-        "  if owner then\n    wanted = lease_until\n  elseif",
-        "  if",
+        "    if owner then\n      wanted = lease_until\n    elseif",
+        "    if",
     ),
     (
         "reconcile",
-        "  if tonumber(score) > now then",
-        "  if true then",
+        "if tonumber(score) > now then what = 'score' end",
+        "what = 'score'",
     ),
     ("requeue", "redis.call('HSET', wf, 'attempt', 0)", ""),
     ("requeue", "if not reason then", "if false then"),

@@ -29,6 +29,16 @@ impl Credential {
         else {
             return dropped("dropped: of another grant", context);
         };
+        // It came before the answer that condemned the refresh token which it holds: adopting it would
+        // have that one sent again.
+        let token = rescued.refresh_token.or(grant.refresh_token);
+        if token.is_some() && token == self.failures.dead {
+            return dropped("dropped: refused since", context);
+        }
+        // The stored refresh token and no access token of its own: cut off before anything new came.
+        if token == grant.refresh_token && rescued.expires_at.is_none() {
+            return dropped("dropped: nothing new", context);
+        }
         if rescued.base_generation >= grant.generation {
             let next = rescued.base_generation + 1;
             let pair = Secret::Carried {

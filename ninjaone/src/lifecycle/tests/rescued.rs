@@ -240,3 +240,33 @@ fn sixteen_spent_tokens_are_remembered() {
     assert_eq!(life.data.spent.len(), 16);
     assert_eq!(life.data.spent.first(), Some(&print("R4")));
 }
+
+#[test]
+fn a_pair_that_came_before_its_token_was_refused_does_not_have_it_sent_again() {
+    let mut life = rotated();
+    life.attempt();
+    life.outcome(rejected());
+    let before = life.data.grant.clone();
+    for token in [Some(print("R2")), None] {
+        for expires_at in [Some(life.now + 1), None] {
+            life.signal(Signal::Rescued(Rescued {
+                refresh_token: token,
+                expires_at,
+                ..rescued("R2", 2)
+            }));
+            assert!(matches!(life.phase, Phase::ReconnectRequired { .. }));
+            assert_eq!(life.data.grant, before);
+        }
+    }
+}
+
+#[test]
+fn a_pair_that_brings_nothing_new_is_no_success() {
+    let mut life = rotated();
+    let before = life.data.grant.clone();
+    life.signal(Signal::Rescued(Rescued {
+        expires_at: None,
+        ..rescued("R2", 2)
+    }));
+    assert_eq!(life.data.grant, before);
+}
