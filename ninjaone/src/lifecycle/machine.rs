@@ -243,7 +243,11 @@ impl Credential {
         context: &mut Context<'_, Credential>,
     ) -> Answer {
         match input {
-            Input::Signal(Signal::Rescued(rescued)) => or_stay(self.rescued(rescued, context)),
+            Input::Signal(Signal::Rescued(rescued)) => {
+                // What is kept apart has no verdict to come before any more: its one try is now.
+                let adopted = self.rescued(rescued, context);
+                or_stay(adopted.or_else(|| self.release_quarantined(context)))
+            }
             Input::Signal(Signal::Reset) if self.grant.is_some() => {
                 self.failures.reprieved = true;
                 Transition(self.schedule(Purpose::Probe, context.now, Source::Operator, context))

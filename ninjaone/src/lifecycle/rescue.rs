@@ -180,14 +180,22 @@ impl Credential {
                 .get_or_insert(rescued.obtained_at);
             return self.retry_at_once(context);
         }
+        // The answer to an earlier request says nothing of a later one that is still in doubt, unless
+        // it brought another refresh token than that one spent.
+        let in_doubt = self
+            .failures
+            .unknown_since
+            .filter(|_| spent.is_none() && self.last_attempt_at > Some(rescued.obtained_at));
         self.last_refresh_at = Some(rescued.obtained_at);
         self.warning = None;
-        self.succeeded(
+        let phase = self.succeeded(
             rescued.expires_at.is_some(),
             old_expires_at,
             Source::Rescued,
             context,
-        )
+        );
+        self.failures.unknown_since = self.failures.unknown_since.or(in_doubt);
+        phase
     }
 
     /// What is kept apart may by now be known, or older than what was adopted.

@@ -270,3 +270,45 @@ fn a_pair_that_brings_nothing_new_is_no_success() {
     }));
     assert_eq!(life.data.grant, before);
 }
+
+#[test]
+fn s25_a_pair_that_is_kept_apart_after_the_verdict_gets_its_one_try() {
+    let mut life = rotated();
+    life.attempt();
+    life.outcome(rejected());
+    life.signal(Signal::Rescued(rescued("RX", 1)));
+    assert!(matches!(
+        life.phase,
+        Phase::Scheduled {
+            purpose: Purpose::Probe,
+            ..
+        }
+    ));
+    life.attempt();
+    assert_eq!(
+        life.data.grant.as_ref().unwrap().refresh_token,
+        Some(print("RX"))
+    );
+    life.outcome(rejected());
+    assert!(matches!(life.phase, Phase::ReconnectRequired { .. }));
+}
+
+#[test]
+fn a_late_answer_does_not_clear_the_doubt_about_a_later_request() {
+    let mut life = rotated();
+    life.attempt();
+    let sent_at = life.now;
+    life.outcome(unknown());
+    life.now += SECOND;
+    life.attempt();
+    life.outcome(unknown());
+    life.signal(Signal::Rescued(Rescued {
+        obtained_at: sent_at,
+        ..rescued("R2", 2)
+    }));
+    assert!(life.data.failures.unknown_since.is_some());
+    life.attempt();
+    life.outcome(rejected());
+    let reason = Reason::RotationLost;
+    assert_eq!(life.phase, Phase::ReconnectRequired { reason });
+}

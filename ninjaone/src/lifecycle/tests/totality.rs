@@ -20,7 +20,7 @@ const ANSWERS: [Row; 20] = [
     ("RefreshNow lazy",      ["Scheduled",    "=",                 "=",            "=",            "="]),
     ("RefreshNow operator",  ["Scheduled",    "=",                 "=",            "Refreshing",   "="]),
     ("Rescued newer",        ["Scheduled",    "Scheduled",         "Scheduled",    "Scheduled",    "="]),
-    ("Rescued older",        ["=",            "=",                 "=",            "=",            "="]),
+    ("Rescued older",        ["=",            "=",                 "Scheduled",    "=",            "="]),
     ("Reset",                ["Scheduled",    "=",                 "Scheduled",    "Refreshing",   "="]),
     ("ConfigurationChanged", ["=",            "=",                 "=",            "Refreshing",   "="]),
     ("Refreshed",            ["?",            "Scheduled",         "?",            "?",            "="]),
