@@ -55,7 +55,8 @@ async fn timers_tells_the_cost_of_every_script_and_the_memory() {
         );
         assert!(cost["server"]["calls"].as_u64() > Some(0), "{name}: {cost}");
     }
-    assert_eq!(report["scripts"]["commit"]["server"]["calls"], 1000);
+    // One each; a commit whose answer was late is sent again.
+    assert!(report["scripts"]["commit"]["server"]["calls"].as_u64() >= Some(1000));
     assert!(report["memory"]["bytes_per_workflow"].as_u64() > Some(100));
     let reconcile = &report["reconcile"];
     // All of them; a walk may meet one twice.
