@@ -7,8 +7,8 @@
 //! repeated once. The second answer is the caller's.
 //!
 //! ```no_run
-//! # async fn list(app: evergreen::service::App) -> Result<(), Box<dyn std::error::Error>> {
-//! use evergreen::client::{Client, Page};
+//! # async fn list(app: ninjaone::service::App) -> Result<(), Box<dyn std::error::Error>> {
+//! use ninjaone::client::{Client, Page};
 //!
 //! let client = Client::new(app, "acme/prod".parse()?)?;
 //! for device in client.devices(Page::first(100)).await? {
