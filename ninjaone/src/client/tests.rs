@@ -118,7 +118,7 @@ async fn s45_no_other_refusal_makes_a_refresh() {
 }
 
 #[tokio::test]
-async fn many_whose_access_token_is_refused_at_once_make_one_refresh() {
+async fn many_whose_access_token_is_refused_at_once_do_not_refresh_each_for_itself() {
     let (fixture, _, client) = fixture().await;
     fixture.fault(fixture.refused().times(10));
     let asked = (0..10).map(|_| client.organizations(Page::first(1)));
@@ -131,9 +131,9 @@ async fn many_whose_access_token_is_refused_at_once_make_one_refresh() {
             Err(other) => panic!("{other}"),
         }
     }
-    let chain = fixture.simulator.handle().totals();
-    assert_eq!(chain.double_sends, 0);
-    assert!(chain.refreshes_succeeded <= 2, "{chain:?}");
+    let totals = fixture.simulator.handle().totals();
+    assert_eq!(totals.double_sends, 0);
+    assert!(totals.refreshes_succeeded <= 2, "{totals:?}");
 }
 
 #[tokio::test]
