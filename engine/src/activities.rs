@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::id::WorkflowId;
 use crate::machine::{Millis, Workflow};
 use crate::record::SealedBlobs;
+use crate::transition::Transition;
 use crate::trust::Trust;
 
 /// One activity to be performed.
@@ -134,5 +135,11 @@ pub trait Activities<W: Workflow>: Send + Sync + 'static {
     /// The outcome is safe: in a confirmed commit, or as a confirmed signal.
     async fn settled(&self, id: &WorkflowId, outcome: &W::Outcome) {
         let _ = (id, outcome);
+    }
+
+    /// Leaves the one structured record of a transition that was written. An application that has more
+    /// to say of it than the engine knows says it here.
+    fn record(&self, transition: &Transition<'_, W>) {
+        transition.record();
     }
 }

@@ -33,6 +33,7 @@ pub struct Counters {
     pub running: AtomicI64,
     lateness_ms: Mutex<BTreeMap<u64, u64>>,
     lateness: Mutex<(u64, u64)>,
+    store_ahead_ms: Mutex<Option<i64>>,
 }
 
 /// Upper bounds of the lateness histogram, in milliseconds.
@@ -67,6 +68,18 @@ impl Counters {
         let mut sum = lock(&self.lateness);
         sum.0 += ms;
         sum.1 += 1;
+    }
+
+    /// Notes by how many ms the store's clock is ahead of this machine's; answers what was noted before.
+    pub(crate) fn store_is_ahead_by(&self, ms: i64) -> Option<i64> {
+        lock(&self.store_ahead_ms).replace(ms)
+    }
+
+    /// By how many ms the store's clock was ahead of this machine's when the worker of this process last
+    /// looked; `None` before it has.
+    #[must_use]
+    pub fn store_ahead_ms(&self) -> Option<i64> {
+        *lock(&self.store_ahead_ms)
     }
 
     /// The lateness histogram: for each upper bound in ms how many timers were at most so late and

@@ -15,6 +15,7 @@
 //! | [`pending`] | which outcomes are in no store yet, and who has them |
 //! | [`reconciler`] | why an entry of the index cannot be missing for long |
 //! | [`limits`] | every bound, and the relations between them |
+//! | [`transition`] | what is told of a transition once it is written |
 //! | [`platform`] | the time of day and randomness, as values |
 //! | [`testing`] | days in milliseconds |
 
@@ -38,6 +39,7 @@ pub mod record;
 pub mod store;
 pub mod testing;
 pub mod time;
+pub mod transition;
 pub mod trust;
 pub mod turn;
 pub mod worker;
@@ -49,3 +51,4 @@ pub use id::WorkflowId;
 pub use limits::Limits;
 pub use machine::{Context, Effects, Input, Millis, Step, Workflow, dispatch};
 pub use platform::Platform;
+pub use transition::Transition;

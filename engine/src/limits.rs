@@ -66,6 +66,8 @@ pub const DRIVE_PATIENCE: Duration = Duration::from_secs(12);
 pub const DRIVE_LOOK_FIRST: Duration = Duration::from_millis(25);
 /// The longest pause between two looks at a workflow that another holds.
 pub const DRIVE_LOOK_MAX: Duration = Duration::from_millis(250);
+/// From here on it is told that this machine's clock differs from the store's.
+pub const SKEW_WARN: Duration = Duration::from_secs(30);
 /// Partitions, where the key space does not say otherwise.
 pub const PARTITIONS_DEFAULT: u16 = 16;
 /// Partitions allowed.

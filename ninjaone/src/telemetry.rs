@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// From here on a clock that differs is told of, in seconds.
+const SKEW_WARN_S: f64 = 30.0;
+
 /// Counts and gauges of one process.
 #[derive(Debug, Default)]
 pub struct Telemetry {
@@ -22,9 +25,14 @@ impl Telemetry {
         lock(&self.breakers).insert(host.to_owned(), open);
     }
 
-    /// How far another clock is ahead of ours, in seconds.
+    /// How far another clock is ahead of ours, in seconds. More than half a minute is told, once until
+    /// it is less again.
     pub fn clock_skew(&self, source: &'static str, seconds: f64) {
-        lock(&self.skews).insert(source, seconds);
+        let before = lock(&self.skews).insert(source, seconds);
+        let far = |seconds: f64| seconds.abs() > SKEW_WARN_S;
+        if far(seconds) && !before.is_some_and(far) {
+            tracing::warn!(source, seconds, "another clock differs from this machine's");
+        }
     }
 
     /// How token requests ended, by word.

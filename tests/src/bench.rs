@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evergreen_engine::Limits;
 use evergreen_engine::store::Store;
-use evergreen_engine::store::clock::ManualClock;
+use evergreen_engine::store::clock::{Clock, ManualClock};
 use evergreen_engine::store::memory::MemoryStore;
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
+use evergreen_engine::{Limits, Platform};
 use ninjaone::integration::{GrantKind, IntegrationId};
+use ninjaone::journal::{self, Journal};
 use ninjaone::lifecycle::Settings;
-use ninjaone::provider::{ClientApp, HostPolicy};
-use ninjaone::service::{AdoptOptions, Adopted, App, AppOptions, Offer, StatusView};
+use ninjaone::provider::{ClientApp, HostPolicy, HttpOptions, TokenEndpoint, TokenEndpointOptions};
+use ninjaone::service::{AdoptOptions, Adopted, App, AppOptions, Offer, StatusView, Surroundings};
 use ninjaone::simulator::{SeedRequest, SeededGrant, Simulator, SimulatorOptions};
 use ninjaone::telemetry::Telemetry;
 use ninjaone::vault::{FingerprintKey, KeyRing};
@@ -183,6 +184,31 @@ impl Bench {
     /// An app with options of its own, over the store that all share.
     pub fn app_from(&self, options: AppOptions) -> App {
         start(Arc::clone(&self.store), options)
+    }
+
+    /// A process's app on a machine whose wall clock is this one.
+    pub fn app_by(&self, name: &str, wall: Clock) -> App {
+        let options = self.options(name);
+        let directory = options.journal_dir.clone().expect("benches have one");
+        let journal = Journal::open(&directory, name, journal::Limits::default());
+        let http = HttpOptions {
+            policy: options.hosts.clone(),
+            ..HttpOptions::default()
+        };
+        let endpoint = TokenEndpoint::new(TokenEndpointOptions {
+            http,
+            ..TokenEndpointOptions::default()
+        });
+        let surroundings = Surroundings {
+            endpoint: endpoint.expect("an HTTP client"),
+            journal: journal.expect("a journal of its own"),
+            platform: Platform {
+                wall,
+                ..Platform::default()
+            },
+        };
+        let (store, telemetry) = (Arc::clone(&self.store), Arc::default());
+        App::start_in(store, options, telemetry, surroundings).expect("the app must start")
     }
 
     /// Runs a worker in the background.

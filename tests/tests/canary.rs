@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use evergreen_tests::{Canaries, Site, eventually};
+use evergreen_tests::{Canaries, Signal, Site, eventually};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -124,7 +125,7 @@ async fn exec(site: &Site, canaries: &Canaries, key: &str) {
 }
 
 #[tokio::test]
-async fn secrets_are_seen_nowhere_but_where_they_were_asked_for() {
+async fn s65_secrets_are_seen_nowhere_but_where_they_were_asked_for() {
     let mut canaries = Canaries::new();
     let client_secret = canaries.plant("client secret");
     let site = Site::start(&client_secret).await;
@@ -210,4 +211,27 @@ async fn secrets_are_seen_nowhere_but_where_they_were_asked_for() {
     assert!(server.output().contains("\"level\":\"TRACE\""), "the trace");
     assert!(output.contains("acme/echo"), "{output}");
     assert!(String::from_utf8_lossy(&before).contains("INTEGRATION_TOKEN_REFRESHED"));
+}
+
+/// A process that falls leaves no copy of its memory behind, even where the system would like one.
+#[tokio::test]
+async fn s65_a_process_that_falls_leaves_no_core_file() {
+    use std::os::unix::process::ExitStatusExt;
+    let mut site = Site::start("a-secret-of-the-app").await;
+    let pid = Pid::from_raw(site.server.id().cast_signed());
+    // As much as whoever started it permits.
+    let allowed = getrlimit(Resource::Core).maximum;
+    let limit = |current| Rlimit {
+        current,
+        maximum: allowed,
+    };
+    prlimit(pid, Resource::Core, limit(allowed)).unwrap();
+    let home = site.server.home().to_owned();
+    site.server.signal(Signal::ABORT);
+    let status = eventually("its fall", SOON, async || site.server.exit()).await;
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+    assert!(!status.core_dumped(), "{status}");
+    let cores = fs::read_dir(&home).unwrap().flatten();
+    let cores = cores.filter(|file| file.file_name().to_string_lossy().starts_with("core"));
+    assert_eq!(cores.count(), 0);
 }

@@ -2,9 +2,18 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
 
+use evergreen_tests::eventually;
 use evergreen_tests::site::Site;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
+
+/// How long anything may take.
+const SOON: Duration = Duration::from_secs(60);
+/// What the kernel ends a process with that writes beyond its limit.
+const SIGXFSZ: i32 = 25;
 
 const SECRET: &str = "a-client-secret-for-this-test";
 
@@ -85,6 +94,55 @@ async fn s59_tokens_json_is_what_its_reader_expects_and_its_owner_alone_may_read
         naive.is_ok() && expires_at.len() == 26,
         "six digits, no zone: {expires_at}"
     );
+}
+
+/// The kernel kills the process at the byte at which the test wants it to die: what is left is the old
+/// file or the new one, to the byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn s59_killed_at_any_byte_of_a_write_it_leaves_the_old_file_or_the_new() {
+    let (site, key, token) = site().await;
+    let path = site.file("tokens.json");
+    let text = path.to_str().unwrap();
+    let start = || site.from_afar(&key, &["token", "acme/prod", "--watch", text]);
+    let has_ours = async || {
+        let written = fs::read_to_string(&path).ok()?;
+        written.contains(&token).then_some(written)
+    };
+    let watch = start().spawn();
+    let whole = eventually("the file", SOON, has_ours).await;
+    watch.stop(SOON).await.expect_code(0);
+
+    // What its consumer has made of it; the watch puts it right again.
+    let consumers = "{\"client\": null, \"user\": null}";
+    for bytes in [0, 1, whole.len() / 2, whole.len() - 1] {
+        let mut watch = start().spawn();
+        eventually("the file", SOON, has_ours).await;
+        let pid = Pid::from_raw(watch.id().cast_signed());
+        let limit = |bytes| Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        };
+        prlimit(pid, Resource::Core, limit(0)).unwrap();
+        prlimit(pid, Resource::Fsize, limit(bytes as u64)).unwrap();
+        fs::write(&path, consumers).unwrap();
+        let status = eventually("its death", SOON, async || watch.exit()).await;
+        assert_eq!(
+            status.signal(),
+            Some(SIGXFSZ),
+            "{status}: {}",
+            watch.output()
+        );
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            consumers,
+            "at byte {bytes}"
+        );
+    }
+    // Where there is room for all of it, the new file is there, whole.
+    let watch = start().spawn();
+    let again = eventually("the file", SOON, has_ours).await;
+    assert_eq!(again.len(), whole.len());
+    watch.stop(SOON).await.expect_code(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

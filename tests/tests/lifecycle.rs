@@ -103,7 +103,7 @@ async fn a_rejection_is_told_once_and_nothing_is_sent_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disconnect_wins_against_a_refresh_in_flight() {
+async fn s54_a_disconnect_wins_against_a_refresh_in_flight() {
     let redis = RedisServer::start().await;
     let bench = Bench::on_redis(&redis, simulator(600)).await;
     let app = bench.app("worker-1");

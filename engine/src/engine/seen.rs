@@ -3,13 +3,26 @@
 use std::time::Duration;
 
 use super::Engine;
+use crate::limits;
 use crate::machine::Millis;
 use crate::store::{Look, StoreError};
 
 impl Engine {
-    /// Takes in who has answered; after a change nothing is taken over for a while.
+    /// Takes in who has answered; after a change nothing is taken over for a while. And what time it is
+    /// there: timers and leases go by that, so a machine that thinks otherwise is only told of.
     pub(crate) fn saw(&self, look: &Look) {
         self.0.caution.saw(look);
+        let (there, here) = (look.peek.now, self.platform().now());
+        let apart = i64::try_from(there.abs_diff(here)).unwrap_or(i64::MAX);
+        let ahead = if there < here { -apart } else { apart };
+        let far = |ms: i64| Duration::from_millis(ms.unsigned_abs()) > limits::SKEW_WARN;
+        let before = self.counters().store_is_ahead_by(ahead);
+        if far(ahead) && !before.is_some_and(far) {
+            tracing::warn!(
+                store_ahead_ms = ahead,
+                "this machine's clock is not the store's; timers and leases go by the store's"
+            );
+        }
     }
 
     /// Which run of the store answers: as this process' worker saw it last, if that is not longer ago

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Env, Holding, Trouble, TurnEnd, give_back, note_turn};
+use super::{Env, Holding, Trouble, TurnEnd, Written, give_back, note_turn};
 use crate::activities::{Admission, Pass};
 use crate::advance::{Advanced, Base, Judge, Surroundings, advance, advance_held};
 use crate::limits;
@@ -97,7 +97,13 @@ pub(super) async fn begin<W: Workflow>(
         match writing::send(env, &commit, holding.record.v, within).await? {
             Committed::Signals { rest } => known.hear(&rest)?,
             Committed::Written { v, .. } => {
-                note_turn(env, holding, &run, &commit.log);
+                let written = Written {
+                    run: &run,
+                    outcome: None,
+                    v,
+                    log: &commit.log,
+                };
+                note_turn(env, holding, &known.base, written);
                 return Ok(Begun::Ended(TurnEnd::Finished { v }));
             }
             Committed::Fenced { .. } | Committed::Unknown => return Err(Trouble::Fenced),
@@ -181,7 +187,13 @@ async fn intend<W: Workflow>(
             ours: true,
             ..
         } => {
-            note_turn(env, holding, &run, &commit.log);
+            let written = Written {
+                run: &run,
+                outcome: None,
+                v,
+                log: &commit.log,
+            };
+            note_turn(env, holding, &known.base, written);
             Ok(Intended::Written(Intent {
                 activity,
                 after: Base {

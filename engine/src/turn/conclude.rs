@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 
 use super::begin::Intent;
-use super::{Env, Holding, PANICKED, Trouble, TurnEnd, note_turn};
+use super::{Env, Holding, PANICKED, Trouble, TurnEnd, Written, note_turn};
 use crate::advance::{Advanced, Judge, Surroundings, Unanswered, advance, advance_held};
 use crate::counters::Counters;
 use crate::deliver;
@@ -32,16 +32,16 @@ pub(super) async fn conclude<W: Workflow>(
         .await
         .unwrap_or_else(|_| Err(Trouble::Poison(PANICKED.to_owned())));
     match (written, precious) {
-        (Ok(Written { v, heard: true }), _) => {
+        (Ok(Concluded { v, heard: true }), _) => {
             env.activities.settled(&holding.id, outcome).await;
             Ok(TurnEnd::Finished { v })
         }
         // Whatever kept it from being heard, it is not thrown away.
-        (Ok(Written { v, heard: false }), Some(signal)) => {
+        (Ok(Concluded { v, heard: false }), Some(signal)) => {
             redeliver(env, holding, outcome, &signal).await?;
             Ok(TurnEnd::Finished { v })
         }
-        (Ok(Written { v, heard: false }), None) => Ok(TurnEnd::Finished { v }),
+        (Ok(Concluded { v, heard: false }), None) => Ok(TurnEnd::Finished { v }),
         (Err(trouble), Some(signal)) => {
             redeliver(env, holding, outcome, &signal).await?;
             Err(trouble)
@@ -51,7 +51,7 @@ pub(super) async fn conclude<W: Workflow>(
 }
 
 /// The commit that ended the turn.
-struct Written {
+struct Concluded {
     /// The count of transitions now.
     v: u64,
     /// Whether the machine was told the outcome.
@@ -65,7 +65,7 @@ async fn write<W: Workflow>(
     intent: &Intent<W>,
     outcome: &W::Outcome,
     precious: bool,
-) -> Result<Written, Trouble> {
+) -> Result<Concluded, Trouble> {
     let now = holding.store_now();
     let random = env.platform.unit();
     // Beyond the end of trust: the fence judges, and a definite answer that is lost would be taken for
@@ -111,8 +111,14 @@ async fn write<W: Workflow>(
                 }
             }
             Committed::Written { v, .. } => {
-                note_turn(env, holding, &run, &commit.log);
-                return Ok(Written { v, heard });
+                let written = Written {
+                    run: &run,
+                    outcome: heard.then_some(outcome),
+                    v,
+                    log: &commit.log,
+                };
+                note_turn(env, holding, after, written);
+                return Ok(Concluded { v, heard });
             }
             Committed::Fenced { .. } | Committed::Unknown => return Err(Trouble::Fenced),
         }

@@ -66,7 +66,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::begin::Begun;
 use crate::activities::Activities;
-use crate::advance::{Advanced, Unanswered};
+use crate::advance::{Advanced, Base, Unanswered};
 use crate::caution::Caution;
 use crate::counters::Counters;
 use crate::id::WorkflowId;
@@ -77,6 +77,7 @@ use crate::news::News;
 use crate::platform::Platform;
 use crate::record::{Envelope, Record, SealedBlobs};
 use crate::store::{Extend, Store, StoreError};
+use crate::transition::Transition;
 use crate::trust::Trust;
 
 /// A claim that succeeded, with everything that it read.
@@ -220,19 +221,45 @@ async fn give_back<W: Workflow>(env: &Env<W>, holding: &Holding, rest: Duration,
     }
 }
 
-/// One structured record for each transition that is written.
-fn note_turn<W: Workflow>(env: &Env<W>, holding: &Holding, run: &Advanced<W>, log: &str) {
+/// Counts a transition that was written, and leaves one structured record of it.
+fn note_turn<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    base: &Base<W>,
+    written: Written<'_, W>,
+) {
+    let Written {
+        run,
+        outcome,
+        v,
+        log,
+    } = written;
     Counters::add(&env.counters.turns, 1);
     Counters::add(&env.counters.ignored, run.ignored);
     if let Some(at) = run.fired {
         env.counters.fired_late_by(run.now.saturating_sub(at));
     }
-    tracing::info!(
-        target: "evergreen::transition",
-        workflow = %holding.id,
-        fence = holding.record.fence,
-        attempt = holding.record.attempt,
-        entry = %log,
-        "transition"
-    );
+    env.activities.record(&Transition {
+        id: &holding.id,
+        v,
+        fence: holding.record.fence,
+        attempt: holding.record.attempt,
+        before: (&base.data, &base.phase),
+        after: (&run.data, &run.phase),
+        heard: &run.heard,
+        outcome,
+        wake_at: run.wake_at,
+        effects: &run.effects,
+        entry: log,
+    });
+}
+
+/// What a commit has written.
+struct Written<'a, W: Workflow> {
+    run: &'a Advanced<W>,
+    /// How the activity ended, if the machine was told.
+    outcome: Option<&'a W::Outcome>,
+    /// The count of transitions now.
+    v: u64,
+    log: &'a str,
 }

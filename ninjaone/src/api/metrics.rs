@@ -130,7 +130,10 @@ impl Counted {
         let help = "Whether requests to a provider's host are held back";
         let open = |open: &bool| ConstGauge::new(i64::from(*open));
         shown.family("host_breaker_open", help, "host", &breakers, open)?;
-        let skews = self.telemetry.clock_skews();
+        let mut skews = self.telemetry.clock_skews();
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
+        let store = self.counters.store_ahead_ms().map(|ms| ms as f64 / 1_000.0);
+        skews.extend(store.map(|ahead| ("store", ahead)));
         let help = "By how many seconds a clock is ahead of this process";
         shown.family("clock_skew_seconds", help, "source", &skews, |s| {
             ConstGauge::new(*s)

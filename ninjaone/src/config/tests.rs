@@ -79,7 +79,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn every_bad_duration_is_refused_by_name_and_told_what_is_allowed() {
+fn s04_every_bad_duration_is_refused_by_name_and_told_what_is_allowed() {
     let names = [
         "EVERGREEN_REFRESH_BUFFER",
         "EVERGREEN_REFRESH_MIN_DELAY",

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_shell_reads_back_every_character() {
+    fn s60_a_real_shell_reads_back_every_character() {
         let nasty: String = (1..=127).map(char::from).chain("äöü€𝄞'".chars()).collect();
         for value in [
             nasty.as_str(),

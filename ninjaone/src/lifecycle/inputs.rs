@@ -177,6 +177,39 @@ pub enum Outcome {
     NotSent,
 }
 
+impl Outcome {
+    /// The word for the outcome metric and for records.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refreshed(_) => "refreshed",
+            Self::Rejected { .. } => "rejected",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable {
+                unclassified: true, ..
+            } => "unclassified",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Unknown { .. } => "unknown",
+            Self::NotSent => "not_sent",
+        }
+    }
+
+    /// What may be shown of the answer, if there was one.
+    #[must_use]
+    pub fn detail(&self) -> Option<&Detail> {
+        match self {
+            Self::Refreshed(issued) => Some(&issued.detail),
+            Self::Rejected { detail, .. }
+            | Self::Misconfigured { detail, .. }
+            | Self::Throttled { detail, .. }
+            | Self::Unavailable { detail, .. }
+            | Self::Unknown { detail } => Some(detail),
+            Self::NotSent => None,
+        }
+    }
+}
+
 /// What a refresh brought.
 #[derive(Debug, Clone)]
 pub struct Issued {

@@ -13,6 +13,7 @@
 //! | `schedule.rs` | the one timer and the several deadlines behind it |
 //! | `workflow.rs` | the machine as the engine sees it |
 //! | `events.rs` | what is told to the outside |
+//! | `record.rs` | what the log says of a transition |
 
 mod adoption;
 mod data;
@@ -21,6 +22,7 @@ mod failures;
 mod grants;
 mod inputs;
 mod machine;
+mod record;
 mod rescue;
 mod schedule;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use adoption::{Adoption, adoption};
 pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
 
 pub use inputs::{Issued, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
+pub(crate) use record::record;
 pub use timing::Settings;
 
 /// The name of the machine, as it is stored.

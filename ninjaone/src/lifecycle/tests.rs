@@ -10,9 +10,11 @@
 //! | `salvaged.rs` | refresh tokens saved from an answer that was cut |
 //! | `verdicts.rs` | what a rejection is taken for, and what a reset permits |
 //! | `told.rs` | what is told to the outside, and how often |
+//! | `records.rs` | what the log calls each transition |
 
 mod adoption;
 mod bench;
+mod records;
 mod rescued;
 mod retries;
 mod salvaged;

@@ -85,6 +85,14 @@ pub fn buffer(life: Millis, assumed: bool, settings: &Settings) -> Millis {
     chosen.min(life / 2)
 }
 
+/// Whether a life is too short for the buffer that was asked for, so that half of the life counts.
+#[must_use]
+pub fn buffer_is_shortened(life: Millis, settings: &Settings) -> bool {
+    settings
+        .refresh_buffer
+        .is_some_and(|buffer| millis(buffer) > life / 2)
+}
+
 /// The least time from a success to the next automatic request.
 #[must_use]
 pub fn min_delay(life: Millis, settings: &Settings) -> Millis {

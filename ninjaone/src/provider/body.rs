@@ -22,7 +22,6 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// A body, read as far as it can be.
 pub(super) struct Body<'a> {
-    text: &'a str,
     /// `None` if the body is not a JSON object.
     members: Option<Members<'a>>,
 }
@@ -32,14 +31,8 @@ impl<'a> Body<'a> {
         // What follows a complete object is ignored: the object may hold a rotated token.
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<Members<'_>>();
         Self {
-            text,
             members: values.next().and_then(Result::ok),
         }
-    }
-
-    /// The whole body.
-    pub(super) fn whole(&self) -> &str {
-        self.text
     }
 
     /// A member's JSON as it stands.

@@ -1,12 +1,4 @@
-//! Which reply means what. The two tables are [`CODES`] and [`of_status`]; everything else is the
-//! order in which they are asked.
-//!
-//! 1. A transfer that broke is ambiguous, whatever its status line promised, except where no body
-//!    could change the meaning.
-//! 2. In a success, tokens come before everything.
-//! 3. A known error code comes before the status: servers use wrong statuses.
-//! 4. The status speaks where no code is known. An unknown code beside it adds one thing only: on a
-//!    404 it proves that something lives at this path.
+//! An answer, judged by the table in `table.rs`, and what may be shown of it.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,81 +11,9 @@ use super::body::{Body, decode, salvage};
 use super::clean::Mask;
 use super::granted::Granted;
 use super::request::{ClientApp, TokenRequest};
+use super::table::{self, Means, Shown, Sign, TABLE};
 use super::throttle::{self, DEFAULT_PAUSE};
-use super::words::{Attention, Reason, Why};
-
-/// What an error code means, whatever the status beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Code {
-    /// The grant is dead.
-    Dead(Reason),
-    /// Somebody has to put something right.
-    Config(Attention),
-    /// Not now; nothing was spent.
-    Busy,
-    /// Not so fast; nothing was spent.
-    TooFast,
-}
-
-/// The known codes, compared without regard to case. Those of RFC 6749 section 5.2 are joined by
-/// NinjaOne's own and by words that proxies and other servers are known to use.
-#[rustfmt::skip]
-const CODES: [(&str, Code); 22] = [
-    // NinjaOne's word for a dead refresh token; in RFC 6750 it is a resource server's.
-    ("invalid_token",            Code::Dead(Reason::Revoked)),
-    ("invalid_grant",            Code::Dead(Reason::Revoked)),
-    ("bad_refresh_token",        Code::Dead(Reason::Revoked)),
-    ("invalid_refresh_token",    Code::Dead(Reason::Revoked)),
-    ("refresh_token_not_found",  Code::Dead(Reason::Revoked)),
-    ("refresh_token_reused",     Code::Dead(Reason::ReuseDetected)),
-    // NinjaOne's; in RFC 8628 it speaks of device codes.
-    ("expired_token",            Code::Dead(Reason::Expired)),
-    ("access_denied",            Code::Dead(Reason::ConsentRequired)),
-    ("interaction_required",     Code::Dead(Reason::ConsentRequired)),
-    ("consent_required",         Code::Dead(Reason::ConsentRequired)),
-    ("login_required",           Code::Dead(Reason::ConsentRequired)),
-    // Wrong region, wrong client id or wrong kind of app: NinjaOne says it with a 404.
-    ("Client app not exist",     Code::Config(Attention::ClientUnknown)),
-    ("invalid_client",           Code::Config(Attention::ClientRejected)),
-    ("unauthorized_client",      Code::Config(Attention::ClientRejected)),
-    ("unsupported_grant_type",   Code::Config(Attention::ClientRejected)),
-    ("invalid_scope",            Code::Config(Attention::ClientRejected)),
-    ("temporarily_unavailable",  Code::Busy),
-    ("server_error",             Code::Busy),
-    ("internal_failure",         Code::Busy),
-    ("slow_down",                Code::TooFast),
-    ("rate_limit_exceeded",      Code::TooFast),
-    ("too_many_requests",        Code::TooFast),
-];
-
-/// What a status means where no known code stands beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
-    Redirect,
-    NoSuchPath,
-    Busy,
-    Throttled,
-    /// 503: throttled if it names a time, else busy.
-    BusyOrThrottled,
-    /// The request may have been processed behind it.
-    Ambiguous,
-    Unclassified,
-}
-
-#[rustfmt::skip]
-fn of_status(status: u16) -> Status {
-    match status {
-        301 | 302 | 303 | 307 | 308 => Status::Redirect,
-        404 | 405 | 410 | 421       => Status::NoSuchPath,
-        408 | 409 | 423 | 425       => Status::Busy,
-        429                         => Status::Throttled,
-        503                         => Status::BusyOrThrottled,
-        // A token was consumed behind a 500 before, and a gateway timeout says nothing of the
-        // server behind it. A 2xx comes here when it held neither tokens nor a code.
-        0..=299 | 500..             => Status::Ambiguous,
-        300..=499                   => Status::Unclassified,
-    }
-}
+use super::words::{Attention, Why};
 
 /// The beginning of a reply.
 #[derive(Debug, Clone)]
@@ -141,19 +61,53 @@ pub(super) fn classify(
         incident_id: body.text("incidentId").and_then(|id| mask.id(&id)),
         request_id: header(head, "x-nj-request-id").and_then(|id| mask.id(id)),
     };
-    let verdict = match broken {
-        Some(why) => broken_off(head, &text, why, request),
-        None => whole(head, &body, request, &mask),
+    let whole_success = head.is_success() && broken.is_none();
+    let granted = match whole_success {
+        true => Granted::read(&body, request, &mask),
+        false => None,
     };
-    if let Status::Redirect = of_status(head.status) {
+    let code = body.code();
+    let place = table::place(&Shown {
+        status: head.status,
+        cut: broken.is_some(),
+        tokens: granted.is_some(),
+        code: code.as_deref(),
+        telling: code.as_deref().is_some_and(|code| is_telling(code, head)),
+        page: throttle::is_throttle_page(&head.headers, &text),
+    });
+    let row = &TABLE[place];
+    let by_code = matches!(row.sign, Sign::Code(_));
+    let refusal = if by_code { Why::Code } else { Why::Status };
+    let doubt = match broken {
+        Some(why) => why,
+        None if head.is_success() => Why::MalformedSuccess,
+        None => Why::Status,
+    };
+    let answer = match (row.means, granted) {
+        (Means::Granted, Some(granted)) => Answer::Granted(granted),
+        (Means::Dead(reason), _) => Answer::Rejected { reason },
+        (Means::Config(attention), _) => Answer::Misconfigured { attention },
+        (Means::NoSuchPath, _) => Answer::Misconfigured {
+            attention: Attention::WrongEndpoint,
+        },
+        (Means::Busy, _) => busy(head, refusal),
+        (Means::Throttled, _) => throttled(head),
+        (Means::Unclassified, _) => Answer::Unclassified,
+        (Means::Ambiguous | Means::Granted, _) => ambiguous(&text, doubt, request),
+    };
+    if row.means == Means::Config(Attention::UnexpectedRedirect) {
         detail.description = Some(mask.own_only(&redirect_target(head)));
     }
     if detail.description.is_none()
-        && let Answer::Unknown { why, .. } = verdict.answer
+        && let Answer::Unknown { why, .. } = answer
     {
         detail.description = Some(why.to_string());
     }
-    Judged { detail, ..verdict }
+    Judged {
+        answer,
+        detail,
+        no_such_path: row.means == Means::NoSuchPath,
+    }
 }
 
 /// A reply without a head: the exchange ended, or the deadline passed, after the request had left.
@@ -171,67 +125,6 @@ pub(super) fn no_head(why: Why) -> Judged {
     }
 }
 
-fn broken_off(head: &Head, text: &str, why: Why, request: &TokenRequest) -> Judged {
-    match of_status(head.status) {
-        // The rest of the body could not have changed these.
-        Status::Redirect => Answer::Misconfigured {
-            attention: Attention::UnexpectedRedirect,
-        }
-        .into(),
-        Status::Throttled => throttled(head).into(),
-        Status::BusyOrThrottled => busy(head, Why::Status).into(),
-        _ => ambiguous(text, why, request).into(),
-    }
-}
-
-fn whole(head: &Head, body: &Body<'_>, request: &TokenRequest, mask: &Mask) -> Judged {
-    if head.is_success()
-        && let Some(granted) = Granted::read(body, request, mask)
-    {
-        return Answer::Granted(granted).into();
-    }
-    let code = body.code();
-    if let Some(known) = code.as_deref().and_then(of_code) {
-        return match known {
-            Code::Dead(reason) => Answer::Rejected { reason },
-            Code::Config(attention) => Answer::Misconfigured { attention },
-            Code::TooFast => throttled(head),
-            Code::Busy => busy(head, Why::Code),
-        }
-        .into();
-    }
-    let telling = code.as_deref().is_some_and(|code| is_telling(code, head));
-    if head.is_success() && telling {
-        return Answer::Unclassified.into();
-    }
-    let may_be_page = head.is_success() || head.status == 503;
-    if may_be_page && throttle::is_throttle_page(&head.headers, body.whole()) {
-        return throttled(head).into();
-    }
-    match of_status(head.status) {
-        Status::Redirect => Answer::Misconfigured {
-            attention: Attention::UnexpectedRedirect,
-        }
-        .into(),
-        Status::NoSuchPath if telling => Answer::Unclassified.into(),
-        Status::NoSuchPath => Judged {
-            no_such_path: true,
-            ..Answer::Misconfigured {
-                attention: Attention::WrongEndpoint,
-            }
-            .into()
-        },
-        Status::Busy => busy(head, Why::Status).into(),
-        Status::Throttled => throttled(head).into(),
-        Status::BusyOrThrottled => busy(head, Why::Status).into(),
-        Status::Ambiguous if head.is_success() => {
-            ambiguous(body.whole(), Why::MalformedSuccess, request).into()
-        }
-        Status::Ambiguous => ambiguous(body.whole(), Why::Status, request).into(),
-        Status::Unclassified => Answer::Unclassified.into(),
-    }
-}
-
 /// A judgement whose detail is filled in by [`classify`].
 impl From<Answer> for Judged {
     fn from(answer: Answer) -> Self {
@@ -241,13 +134,6 @@ impl From<Answer> for Judged {
             no_such_path: false,
         }
     }
-}
-
-fn of_code(code: &str) -> Option<Code> {
-    CODES
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(code))
-        .map(|(_, meaning)| *meaning)
 }
 
 /// Whether an unknown code says more than the status does. NinjaOne's `FAILURE` with a 404 and the

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_and_stores_write_becomes_scheme_and_host() {
+    fn s18_what_people_and_stores_write_becomes_scheme_and_host() {
         for text in [
             "https://eu.ninjarmm.com",
             "https://eu.ninjarmm.com/",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_could_lead_elsewhere_is_refused() {
+    fn s51_whatever_could_lead_elsewhere_is_refused() {
         for text in [
             "",
             "https://",

@@ -5,7 +5,8 @@
 //! | `region`, `host`, `authority`, `policy` | where NinjaOne is, how its addresses are written, which are allowed |
 //! | `request` | what is asked of the token endpoint |
 //! | `answer`, `words`, `granted` | the words for its answers, and the reading of a success |
-//! | `classify` | the tables: which reply gets which word |
+//! | `table` | which answer means what: the classification as one table |
+//! | `classify` | what that table is asked, and the answer made of its word |
 //! | `call`, `endpoint`, `exchange` | one call, one attempt with its deadline, one HTTP exchange within it |
 //! | `transport`, `http`, `resolver` | what carries a form; the HTTP client, and where names may lead |
 //! | `api` | whether a reply of the API asks for a refresh |
@@ -29,6 +30,7 @@ mod policy;
 mod region;
 mod request;
 mod resolver;
+mod table;
 mod throttle;
 mod transport;
 mod words;

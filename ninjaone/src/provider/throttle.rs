@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_measured_against_the_replys_own_date() {
+    fn s34_a_date_is_measured_against_the_replys_own_date() {
         let later = "Sun, 06 Nov 1994 08:51:37 GMT";
         assert_eq!(asked(&[("retry-after", later)]), Some(120));
         let skewed = ("date", "Sun, 06 Nov 1994 08:51:07 GMT");

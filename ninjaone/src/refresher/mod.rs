@@ -17,11 +17,13 @@ mod sealing;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use evergreen_engine::{Activities, Admission, Call, Pass, SealError, WeakEngine, WorkflowId};
+use evergreen_engine::{
+    Activities, Admission, Call, Pass, SealError, Transition, WeakEngine, WorkflowId,
+};
 use evergreen_engine::{Millis, record::SealedBlobs};
 use tokio::time::Instant;
 
-use crate::lifecycle::{Credential, Outcome, Refresh, Secret, Settings, Signal};
+use crate::lifecycle::{self, Credential, Outcome, Refresh, Secret, Settings, Signal};
 use crate::provider::{ClientApp, HostPolicy, TokenEndpoint};
 use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, KeyRing};
@@ -98,7 +100,7 @@ impl Activities<Credential> for Refresher {
 
     async fn perform(&self, call: Call<'_, Credential>) -> Outcome {
         let outcome = perform::perform(self, &call).await;
-        self.telemetry.outcome(perform::word(&outcome));
+        self.telemetry.outcome(outcome.word());
         outcome
     }
 
@@ -128,6 +130,10 @@ impl Activities<Credential> for Refresher {
         {
             self.keeper.settled(entry.id(), self.confirms_disks()).await;
         }
+    }
+
+    fn record(&self, transition: &Transition<'_, Credential>) {
+        lifecycle::record(transition);
     }
 }
 

@@ -16,22 +16,6 @@ use crate::provider::{
 };
 use crate::vault::{Pair, Place};
 
-/// The word for an outcome in the metric.
-pub(super) fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Refreshed(_) => "refreshed",
-        Outcome::Rejected { .. } => "rejected",
-        Outcome::Misconfigured { .. } => "misconfigured",
-        Outcome::Throttled { .. } => "throttled",
-        Outcome::Unavailable {
-            unclassified: true, ..
-        } => "unclassified",
-        Outcome::Unavailable { .. } => "unavailable",
-        Outcome::Unknown { .. } => "unknown",
-        Outcome::NotSent => "not_sent",
-    }
-}
-
 /// A detail of our own words.
 pub(super) fn words(text: &str) -> Detail {
     Detail {

@@ -5,95 +5,13 @@ use evergreen_engine::{Delivery, Millis};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::find::{Found, workflow_id};
+use super::offer::{AdoptOptions, Adopted, ClientConnect, Offer};
 use super::{App, ServiceError, StatusView};
-use crate::import::{Candidate, ExpiresAt};
-use crate::integration::{GrantKind, GrantRef, IntegrationId};
+use crate::integration::{GrantKind, GrantRef};
 use crate::lifecycle::{Adoption, Credential, NewGrant, Phase, Signal, Source, adoption};
 use crate::provider::{InstanceUrl, TokenPath};
-use crate::refresher::workflow;
+use crate::refresher::{stored_pair, workflow};
 use crate::vault::{AppCredentials, GrantId, Pair, Place};
-
-/// Tokens from outside.
-#[derive(Debug, Clone)]
-pub struct Offer {
-    /// For which grant.
-    pub grant: GrantRef,
-    /// The access token, if it is known.
-    pub access_token: Option<SecretString>,
-    /// The refresh token, if there is one.
-    pub refresh_token: Option<SecretString>,
-    /// When the access token expires; absent if unknown: then it is refreshed at once.
-    pub expires_at: Option<Millis>,
-    /// The instance, in any of the spellings that people keep.
-    pub instance_url: Option<String>,
-    /// The client app, where it is not the fleet's.
-    pub client_id: Option<String>,
-    /// Its secret.
-    pub client_secret: Option<SecretString>,
-    /// The scopes, where known.
-    pub scopes: Option<String>,
-    /// They come from software that uses the token path without `/ws`.
-    pub legacy_token_path: bool,
-}
-
-impl From<Candidate> for Offer {
-    fn from(candidate: Candidate) -> Self {
-        Self {
-            grant: candidate.grant,
-            access_token: candidate.access_token,
-            refresh_token: candidate.refresh_token,
-            expires_at: match candidate.expires_at {
-                ExpiresAt::Known(ms) => Millis::try_from(ms).ok(),
-                ExpiresAt::Unknown => None,
-            },
-            instance_url: candidate.instance_url,
-            client_id: candidate.client_id,
-            client_secret: candidate.client_secret,
-            scopes: candidate.scope,
-            legacy_token_path: candidate.token_path_hint.is_some(),
-        }
-    }
-}
-
-/// How to adopt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AdoptOptions {
-    /// Take the tokens whatever is stored, unless they are spent.
-    pub replace: bool,
-    /// Tell, and change nothing.
-    pub dry_run: bool,
-}
-
-/// What became of an offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Adopted {
-    /// It is stored.
-    Adopted,
-    /// It was stored already, or what is stored works.
-    Unchanged,
-    /// It was not taken.
-    Refused {
-        /// What is wrong.
-        field: &'static str,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// A client grant to be made.
-#[derive(Debug, Clone)]
-pub struct ClientConnect {
-    /// For which integration.
-    pub integration: IntegrationId,
-    /// Where the tenant lives.
-    pub instance_url: InstanceUrl,
-    /// The client app, where it is not the fleet's.
-    pub client_id: Option<String>,
-    /// Its secret.
-    pub client_secret: Option<SecretString>,
-    /// Scopes separated by spaces; all of the app's where absent.
-    pub scopes: Option<String>,
-}
 
 fn refused(field: &'static str, reason: impl Into<String>) -> Adopted {
     Adopted::Refused {
@@ -157,12 +75,17 @@ impl App {
         let fingerprint = refresh_token
             .as_ref()
             .map(|t| self.0.refresher.fingerprints.fingerprint(t));
-        let before = self.find(&grant, false).await?;
+        let alone = fingerprint.is_none();
+        let before = self.find(&grant, alone).await?;
         let verdict = match &before {
             None => Adoption::Adopted,
             Some(found) => {
                 let (credential, phase) = found.machine()?;
-                adoption(credential, phase, fingerprint.as_ref())
+                match adoption(credential, phase, fingerprint.as_ref()) {
+                    // Where there is no refresh token, only the access token tells that it is stored.
+                    Adoption::Adopted if alone && self.holds(found, &offer)? => Adoption::Unchanged,
+                    verdict => verdict,
+                }
             }
         };
         let replaces = how.replace
@@ -264,6 +187,20 @@ impl App {
             .deliver_grant(&grant, Signal::Connect(new), true)
             .await?;
         Ok(self.shown(&found).await)
+    }
+
+    /// Whether the access token that is offered is the one that is stored.
+    fn holds(&self, found: &Found, offer: &Offer) -> Result<bool, ServiceError> {
+        let (credential, _) = found.machine()?;
+        let (Some(stored), Some(offered)) = (&credential.grant, &offer.access_token) else {
+            return Ok(false);
+        };
+        let parts = &self.0.refresher;
+        let sealed = &found.view.reading.sealed;
+        let pair = stored_pair(parts, &found.id, stored.id, stored.generation, sealed);
+        // What cannot be opened is not known to be this one.
+        let print = |token: &SecretString| parts.fingerprints.fingerprint(token);
+        Ok(pair.is_ok_and(|pair| print(&pair.access_token) == print(offered)))
     }
 
     /// Whether this is the client app that the fleet uses where none is named.

@@ -10,7 +10,7 @@
 //! | `fleet.rs`, `examine.rs` | the fleet at a glance; what `doctor` asks beyond that |
 //! | `token.rs` | handing out tokens; the lazy refresh |
 //! | `operate.rs` | refresh, reset, disconnect, backfill |
-//! | `adopt.rs` | tokens from outside, and client grants |
+//! | `adopt.rs`, `offer.rs` | tokens from outside, and client grants |
 //! | `consent` | a person's consent, from the ticket to the callback |
 //! | `feed.rs` | the outbox as a feed of events |
 //! | `follow.rs` | following it, with one poll a process |
@@ -26,6 +26,7 @@ mod find;
 mod fleet;
 mod follow;
 mod list;
+mod offer;
 mod operate;
 mod show;
 mod stamp;
@@ -34,7 +35,6 @@ mod token;
 mod view;
 mod waiting;
 
-pub use adopt::{AdoptOptions, Adopted, ClientConnect, Offer};
 pub use consent::{Callback, Connected, ConsentAsk, ConsentError, ConsentStart};
 pub use error::{Recovery, ServiceError};
 pub use examine::Opened;
@@ -43,6 +43,7 @@ pub use feed::{EventCursor, EventView};
 pub use fleet::{FleetStatus, Moment, Trouble, WorkerView};
 pub use follow::Follow;
 pub use list::{ListQuery, Listing};
+pub use offer::{AdoptOptions, Adopted, ClientConnect, Offer};
 pub use operate::{BackfillAsk, RequeueAnswer};
 pub use start::{App, AppOptions, StartError, Surroundings};
 pub use token::TokenAsk;

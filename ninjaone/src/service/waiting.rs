@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::find::Found;
 use super::{App, StatusView};
+use crate::lifecycle::{Grant, timing};
 
 /// How long a reading of the table counts.
 const FRESH: Duration = Duration::from_secs(2);
@@ -33,7 +34,20 @@ impl App {
         let mut view = found.shown();
         let elsewhere = self.waiting().await;
         view.persist_pending = self.waits(&found.id, &elsewhere);
+        if view.warning.is_none() && view.next_refresh_at.is_some() && self.is_hurried(found) {
+            view.warning = Some("buffer_shortened".to_owned());
+        }
         view
+    }
+
+    /// Whether its access token lives too short for the buffer that this process is set to.
+    fn is_hurried(&self, found: &Found) -> bool {
+        let grant = found
+            .machine()
+            .ok()
+            .and_then(|(data, _)| data.grant.as_ref());
+        let life = grant.and_then(Grant::life);
+        life.is_some_and(|life| timing::buffer_is_shortened(life, &self.0.refresher.settings))
     }
 
     /// Whether a grant's pair waits here, or elsewhere by what was told.

@@ -148,6 +148,35 @@ async fn s37_a_refused_connection_is_retried_and_not_ambiguous() {
 }
 
 #[tokio::test]
+async fn s37_a_handshake_that_fails_is_loud_and_nothing_is_sent_in_the_clear() {
+    let bench = Bench::with_a_clock(life(3600)).await;
+    let app = bench.app("worker-1");
+    let grant = bench.seed(1).remove(0);
+    // The simulator speaks plain HTTP, so no handshake with it comes about.
+    let mut offer = offer(&grant);
+    offer.instance_url = Some(format!("https://{}", bench.simulator.addr()));
+    app.adopt(offer, AdoptOptions::default()).await.unwrap();
+    bench.pass(&app, HOUR).await;
+    let status = app.status(&target(&grant)).await.unwrap();
+    assert_eq!(
+        (status.state.as_str(), status.recovery.as_str()),
+        ("Scheduled", "wait")
+    );
+    assert_eq!(status.warning.as_deref(), Some("tls_error"));
+    assert_eq!((status.unknown_since, status.reason), (None, None));
+    let url = status.instance_url.unwrap();
+    assert!(url.starts_with("https://"), "nothing is downgraded: {url}");
+    bench.pass(&app, HOUR * 25).await;
+    let status = app.status(&target(&grant)).await.unwrap();
+    assert_eq!(
+        status.attention.as_deref(),
+        Some("tls_error"),
+        "after a day"
+    );
+    assert_eq!(bench.simulator.handle().totals().requests, 0);
+}
+
+#[tokio::test]
 async fn s40_a_redirect_is_not_followed() {
     let life = Life::of(3600).await;
     let other = Bench::in_memory(crate::support::life(60)).await;

@@ -4,13 +4,23 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is a test, its helpers too")]
 
+mod alga;
 mod classification;
+mod clocks;
 mod concurrency;
 mod connect;
 mod crash_safety;
+mod crowd;
 mod hosts;
+mod index;
+mod instances;
+mod moved_on;
+mod processes;
+mod reading;
+mod records;
 mod scheduling;
 mod secrecy;
+mod startup;
 mod success;
 mod support;
 mod takeover;

@@ -121,6 +121,8 @@ async fn s05_short_lives_and_large_buffers_are_no_hot_loop() {
             bench = bench.with_settings(with_buffer(minutes));
         }
         let life = Life::on(bench).await;
+        let warned = buffer.map(|_| "buffer_shortened");
+        assert_eq!(life.status().await.warning.as_deref(), warned);
         for _ in 0..120 {
             life.pass(Duration::from_secs(30)).await;
             life.token().await;

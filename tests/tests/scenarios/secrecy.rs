@@ -9,7 +9,7 @@ use evergreen_tests::{Bench, Canaries, RedisServer, eventually};
 use ninjaone::provider::ClientApp;
 use ninjaone::service::{AdoptOptions, Offer, TokenAsk};
 use ninjaone::simulator::{Action, Echo, EchoEncoding, EchoPlace, Fault};
-use ninjaone::simulator::{SeedRequest, SimulatorOptions};
+use ninjaone::simulator::{Rotation, SeedRequest, SimulatorOptions};
 use ninjaone::vault::KeyRing;
 use secrecy::ExposeSecret;
 use tracing_subscriber::Layer as _;
@@ -17,6 +17,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::support::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Everything that is logged in this process from the first call on.
 #[derive(Clone, Default)]
@@ -307,6 +309,29 @@ async fn s64_no_success_by_the_middle_of_the_buffer_is_told_once() {
         .find(|(name, _)| name == "EXPIRING")
         .unwrap();
     assert_eq!(payload["what"], "access_token");
+}
+
+#[tokio::test]
+async fn s64_a_refresh_token_near_its_age_is_told_once() {
+    // A provider that never rotates: the token of the first day is still the token of the last.
+    let bench = Bench::with_a_clock(SimulatorOptions {
+        rotation: Rotation::Never,
+        ..life(86_400)
+    });
+    let life = Life::on(bench.await).await;
+    life.pass(DAY * 22).await;
+    assert_eq!(life.count("EXPIRING").await, 0, "not three weeks before");
+    life.pass(DAY * 2).await;
+    assert_eq!(life.count("EXPIRING").await, 1);
+    life.pass(DAY * 4).await;
+    let told = events(&life.app).await;
+    let told: Vec<_> = told.iter().filter(|(name, _)| name == "EXPIRING").collect();
+    assert_eq!(told.len(), 1, "once: {told:?}");
+    assert_eq!(told[0].1["what"], "refresh_token");
+    let dies_at = ms(told[0].1["expiresAt"].as_str().unwrap());
+    let left = dies_at - life.bench.now().await;
+    assert!(left < 3 * 86_400_000, "{left}");
+    assert_eq!(life.status().await.consecutive_failures, 0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use evergreen_tests::Bench;
 use evergreen_tests::bench::{adopt, offer};
 use ninjaone::service::{AdoptOptions, Adopted, BackfillAsk, Offer};
 use ninjaone::simulator::{Fault, SeededGrant};
+use ninjaone::vault::KeyRing;
 use secrecy::ExposeSecret;
 
 use crate::support::*;
@@ -64,6 +65,43 @@ async fn s55_a_backfill_schedules_what_is_not_scheduled_and_nothing_else() {
     assert_eq!((again.adopted, again.unchanged), (0, 5));
     bench.pass(&app, HOUR).await;
     assert_eq!(app.status(&target(stray)).await.unwrap().generation, 1);
+}
+
+#[tokio::test]
+async fn s55_what_no_key_opens_is_named_and_left_as_it_is() {
+    let bench = Bench::with_a_clock(life(3600)).await;
+    let app = bench.app("worker-1");
+    let grants = bench.seed(2);
+    for grant in &grants {
+        adopt(&app, grant).await;
+    }
+    let key = KeyRing::generate().unwrap();
+    let mut options = bench.options("worker-2");
+    options.ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
+    let stranger = bench.app_from(options);
+    let before = app.status(&target(&grants[0])).await.unwrap();
+    let told = stranger.backfill(&dry_run()).await.unwrap();
+    for _ in 0..2 {
+        let done = stranger.backfill(&BackfillAsk::default()).await.unwrap();
+        assert_eq!(done, told);
+        assert_eq!((done.adopted, done.unchanged, done.refused), (0, 0, 2));
+        for row in &done.rows {
+            assert_eq!(row.field.as_deref(), Some("credentials"));
+            assert!(row.reason.as_deref().unwrap().contains("undecryptable"));
+        }
+    }
+    assert_eq!(app.status(&target(&grants[0])).await.unwrap(), before);
+    // When its time comes it is shown to whoever looks, and nothing is sent.
+    bench.pass(&stranger, HOUR).await;
+    for grant in &grants {
+        let status = stranger.status(&target(grant)).await.unwrap();
+        assert_eq!(status.attention.as_deref(), Some("undecryptable"));
+    }
+    assert_eq!(bench.simulator.handle().totals().requests, 0);
+    let healed = app.backfill(&BackfillAsk::default()).await.unwrap();
+    assert_eq!((healed.adopted, healed.refused), (2, 0));
+    let status = app.status(&target(&grants[0])).await.unwrap();
+    assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 1));
 }
 
 fn id(grant: &SeededGrant) -> evergreen_engine::WorkflowId {

@@ -112,6 +112,10 @@ pub(crate) fn see(key: &Key, integration: &IntegrationId) -> Result<(), Problem>
     if key.sees(integration.tenant()) {
         return Ok(());
     }
+    tracing::info!(
+        target: "evergreen::audit",
+        key_id = key.id, key_name = key.name, %integration, needs = "tenant", "refused"
+    );
     Err(ServiceError::NotFound {
         what: integration.to_string(),
     }

@@ -29,7 +29,7 @@ async fn without_a_known_key_nothing_is_told() {
 }
 
 #[tokio::test]
-async fn scenario_61_a_scope_opens_its_own_doors_only() {
+async fn s61_a_scope_opens_its_own_doors_only() {
     let fixture = Fixture::new().await;
     let path = path(&fixture.adopted().await);
     let token = format!("{path}/token");
@@ -61,7 +61,7 @@ async fn scenario_61_a_scope_opens_its_own_doors_only() {
 }
 
 #[tokio::test]
-async fn scenario_61_another_tenants_integration_is_answered_as_one_that_is_not_there() {
+async fn s61_another_tenants_integration_is_answered_as_one_that_is_not_there() {
     let fixture = Fixture::new().await;
     let seeded = fixture.adopted().await;
     let there = path(&seeded);

@@ -51,7 +51,7 @@ fn cookie(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn scenario_48_an_invitation_leads_over_ninjaone_to_a_grant() {
+async fn s48_an_invitation_leads_over_ninjaone_to_a_grant() {
     let fixture = Fixture::new().await;
     let link = invitation(&fixture).await;
     let begun = visit(&fixture, &link, None).await;
@@ -90,7 +90,7 @@ async fn scenario_48_an_invitation_leads_over_ninjaone_to_a_grant() {
 }
 
 #[tokio::test]
-async fn scenario_49_another_browser_cannot_bring_the_consent_home() {
+async fn s49_another_browser_cannot_bring_the_consent_home() {
     let fixture = Fixture::new().await;
     let begun = visit(&fixture, &invitation(&fixture).await, None).await;
     let back = consent(begun.header("location")).await;

@@ -64,7 +64,7 @@ impl Lines {
 }
 
 #[tokio::test]
-async fn scenario_61_every_token_read_is_audited_without_material() {
+async fn s61_every_token_read_is_audited_without_material() {
     let fixture = Fixture::new().await;
     let seeded = fixture.adopted().await;
     let lines = Lines::default();

@@ -184,7 +184,7 @@ async fn health_and_metrics_need_no_key() {
 
 /// Scenario 65, as far as it is this server's: nothing but the token endpoint shows a secret.
 #[tokio::test]
-async fn scenario_65_no_answer_holds_a_secret_but_the_one_that_should() {
+async fn s65_no_answer_holds_a_secret_but_the_one_that_should() {
     let fixture = Fixture::new().await;
     let seeded = fixture.adopted().await;
     let there = path(&seeded);

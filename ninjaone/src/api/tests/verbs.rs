@@ -135,7 +135,7 @@ async fn a_client_grant_is_minted_from_an_app() {
 }
 
 #[tokio::test]
-async fn scenario_54_a_disconnect_erases_says_what_it_cannot_do_and_may_come_twice() {
+async fn s54_a_disconnect_erases_says_what_it_cannot_do_and_may_come_twice() {
     let fixture = Fixture::new().await;
     let path = path(&fixture.adopted().await);
     for _ in 0..2 {

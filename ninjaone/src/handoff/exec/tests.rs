@@ -24,7 +24,7 @@ async fn run_alone(command: &[OsString]) -> Result<u8, Error> {
 }
 
 #[tokio::test]
-async fn the_child_finds_the_token_in_its_environment_and_nowhere_else() {
+async fn s60_the_child_finds_the_token_in_its_environment_and_nowhere_else() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let text = r#"env | grep ^NINJARMM_ | sort > "$1"
@@ -71,7 +71,7 @@ async fn of_our_own_variables_the_child_gets_none() {
 }
 
 #[tokio::test]
-async fn the_exit_code_is_passed_on() {
+async fn s60_the_exit_code_is_passed_on() {
     for code in [0, 1, 4, 42, 255] {
         let text = format!("exit {code}");
         let ended = run_alone(&command(&["sh", "-c", &text])).await.unwrap();

@@ -45,7 +45,7 @@ const USER_ALONE: &str = r#"{
 }"#;
 
 #[tokio::test(start_paused = true)]
-async fn the_file_is_exact_to_the_byte() {
+async fn s59_the_file_is_exact_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
     assert_eq!(
@@ -109,7 +109,7 @@ fn the_refresh_token_goes_along_only_when_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_slot_survives() {
+async fn s59_the_other_slot_survives() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
     put(&path, GrantKind::User).await;
@@ -254,7 +254,7 @@ async fn a_directory_that_is_missing_is_an_error_that_names_the_file() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_in_a_tight_loop_never_sees_a_partial_file() {
+async fn s59_a_reader_in_a_tight_loop_never_sees_a_partial_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.json");
     // Also the step from a file that does not parse must not pass through "no file".

@@ -199,7 +199,7 @@ fn id_and_secret_come_from_one_level() {
 }
 
 #[test]
-fn one_bad_row_never_stops_the_rest_and_none_shows_its_content() {
+fn s56_one_bad_row_never_stops_the_rest_and_none_shows_its_content() {
     let dir = Directory::new();
     for n in 0..200 {
         dir.tenant(&format!("good-{n:03}"), GOOD);

@@ -69,7 +69,7 @@ async fn both_slots_become_grants_of_the_one_integration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn naive_zoned_and_missing_times() {
+async fn s57_naive_zoned_and_missing_times() {
     let known = ExpiresAt::Known(1_759_591_800_000);
     for (text, at, warnings) in [
         ("\"2025-10-04T17:30:00\"", known, 0),

@@ -1,6 +1,7 @@
-//! Every row of the tables, with the bytes that servers were seen to send.
+//! Every row of the table, with the bytes that servers were seen to send.
 
 mod codes;
+mod rows;
 mod successes;
 
 use reqwest::header::{HeaderName, HeaderValue};

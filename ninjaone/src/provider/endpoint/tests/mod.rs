@@ -134,7 +134,7 @@ async fn the_request_is_a_form_with_a_length_and_no_query() {
 }
 
 #[tokio::test]
-async fn a_host_with_the_plain_path_only_is_found_and_remembered() {
+async fn s18_a_host_with_the_plain_path_only_is_found_and_remembered() {
     let plays = vec![
         reply(404, "", NO_PATH),
         reply(200, "", PAIR),

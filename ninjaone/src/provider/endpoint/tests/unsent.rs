@@ -21,7 +21,7 @@ async fn a_host_that_is_not_allowed_hears_nothing() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_inside_is_not_connected_to() {
+async fn s51_a_name_that_leads_inside_is_not_connected_to() {
     let options = TokenEndpointOptions::default();
     let to = |ip: &str| {
         let addresses = vec![SocketAddr::new(ip.parse().unwrap(), 0)];
@@ -43,7 +43,7 @@ async fn a_name_that_leads_inside_is_not_connected_to() {
 }
 
 #[tokio::test]
-async fn a_name_without_addresses_is_not_sent_to() {
+async fn s37_a_name_without_addresses_is_not_sent_to() {
     let options = TokenEndpointOptions::default();
     let resolver = GuardedResolver::new(HostPolicy::new()).with_addresses(vec![]);
     let http = options.http.build_with(resolver).unwrap();
@@ -55,7 +55,7 @@ async fn a_name_without_addresses_is_not_sent_to() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_not_sent() {
+async fn s37_a_refused_connection_is_not_sent() {
     let host = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
@@ -71,7 +71,7 @@ async fn a_refused_connection_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_failed_handshake_is_loud_and_not_sent() {
+async fn s37_a_failed_handshake_is_loud_and_not_sent() {
     let alert = vec![0x15, 3, 3, 0, 2, 2, 40];
     for answer in [b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), alert] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
