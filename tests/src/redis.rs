@@ -348,7 +348,7 @@ impl Sentinel {
 }
 
 /// The program that private processes are of.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let named = variable("EVERGREEN_TEST_REDIS_SERVER").map(PathBuf::from);
     let program = named.or_else(local::program);
     program.unwrap_or_else(|| panic!("{HELP}"))

@@ -66,7 +66,7 @@ impl Meter {
 }
 
 /// Host and port of a URL that is spoken to in the clear over TCP.
-fn plain(url: &str) -> Result<(String, Url), BenchError> {
+pub(super) fn plain(url: &str) -> Result<(String, Url), BenchError> {
     let url = Url::parse(url).map_err(|_| unsuitable())?;
     if url.scheme() != "redis" {
         return Err(unsuitable());

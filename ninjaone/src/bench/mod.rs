@@ -7,6 +7,7 @@
 //! | `takeover.rs` | how long after a worker's death another commits |
 //! | `lateness.rs` | how late timers and signals are heard |
 //! | `idle.rs` | what a fleet that has nothing to do asks of the server |
+//! | `torture/` | whether a fleet loses anything while everything breaks |
 //! | `space.rs` | the key space of one run |
 //! | `fill.rs` | many workflows that sleep |
 //! | `crew.rs`, `worker.rs` | worker processes, from outside and from inside |
@@ -23,6 +24,7 @@ pub mod numbers;
 pub mod space;
 pub mod takeover;
 pub mod timers;
+pub mod torture;
 pub mod worker;
 mod workflow;
 
@@ -47,6 +49,9 @@ pub enum BenchError {
     /// A worker process could not be started, or ended by itself.
     #[error("a worker process: {0}")]
     Worker(String),
+    /// A process of the run did not do what it is there for, or nothing could be done with it.
+    #[error("{0}")]
+    Process(String),
     /// What was waited for did not happen.
     #[error("{0}")]
     Overdue(String),

@@ -32,10 +32,21 @@ impl Space {
     /// # Errors
     /// The server is away, or one that nothing can be measured at.
     pub async fn make(options: RedisOptions) -> Result<Self, BenchError> {
+        Self::make_as_told(RedisOptions {
+            allow_volatile: true,
+            ..options
+        })
+        .await
+    }
+
+    /// Makes one on this server, if that is as the options want it.
+    ///
+    /// # Errors
+    /// The server is away, or is not as it must be.
+    pub async fn make_as_told(options: RedisOptions) -> Result<Self, BenchError> {
         let options = RedisOptions {
             prefix: format!("{PREFIX}{:016x}", rand::random::<u64>()),
             create: true,
-            allow_volatile: true,
             ..options
         };
         let store = RedisStore::connect(options.clone()).await?;

@@ -1,5 +1,7 @@
 //! `evergreen bench`: measurements for whoever sizes a deployment, where the fleet runs.
 
+mod torture;
+
 use std::time::Duration;
 
 use comfy_table::Table;
@@ -14,7 +16,7 @@ use crate::bench::{BenchError, Space, idle, lateness, numbers::Spread, takeover,
 use crate::config::{self, DurationRange, StoreFlags};
 
 /// Measures this machine and its Redis: what scripts cost, how soon the dead are noticed, how late
-/// timers fire, what an idle fleet asks.
+/// timers fire, what an idle fleet asks; and whether a fleet loses anything while everything breaks.
 ///
 /// Each run has a key space of its own, which begins with evergreen:bench: and is removed at its end,
 /// also at Ctrl-C. It never touches the keys of a fleet; but it does keep their Redis busy.
@@ -39,6 +41,8 @@ enum Verb {
     /// What a fleet that has nothing to do asks of Redis
     #[command(after_help = "Example:\n  evergreen bench idle --workers 3 --timers 1000000")]
     Idle(IdleArgs),
+    /// Whether a fleet loses anything while everything breaks
+    Torture(torture::Args),
     /// A worker of a measurement; the others start it
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -209,6 +213,7 @@ pub(super) async fn run(args: Args, ui: &mut Ui) -> Ended {
             let report = measured.await?;
             show(ui, &report, idle_table)
         }
+        Verb::Torture(args) => torture::run(args, ui).await,
         Verb::Worker(args) => work(&args, ui).await,
     }
 }
@@ -254,9 +259,10 @@ fn failure(error: &BenchError) -> Failure {
         BenchError::Store(error) => store_failure(doing, error),
         BenchError::Unsuitable(_) | BenchError::Limits(_) => Failure::of(Exit::Usage, doing, error),
         BenchError::LeftBehind { .. } => Failure::of(Exit::Unavailable, doing, error),
-        BenchError::Worker(_) | BenchError::Overdue(_) | BenchError::Interrupted => {
-            Failure::of(Exit::Failed, doing, error)
-        }
+        BenchError::Worker(_)
+        | BenchError::Process(_)
+        | BenchError::Overdue(_)
+        | BenchError::Interrupted => Failure::of(Exit::Failed, doing, error),
     }
 }
 

@@ -22,6 +22,9 @@ pub struct StoreFlags {
     /// How many replicas must confirm what must not be lost [default: 0]
     #[arg(long, value_name = "N")]
     pub replicas: Option<String>,
+    /// What every key begins with; fleets that share a Redis need one each [default: evergreen]
+    #[arg(long, value_name = "TEXT")]
+    pub key_prefix: Option<String>,
 }
 
 impl StoreFlags {
@@ -30,6 +33,7 @@ impl StoreFlags {
             (keys::REDIS_URL, &self.redis_url),
             (keys::PARTITIONS, &self.partitions),
             (keys::REPLICAS, &self.replicas),
+            (keys::KEY_PREFIX, &self.key_prefix),
         ])
     }
 

@@ -18,6 +18,7 @@ impl Key {
 pub(super) const REDIS_URL: Key = Key("redis_url");
 pub(super) const PARTITIONS: Key = Key("partitions");
 pub(super) const REPLICAS: Key = Key("replicas");
+pub(super) const KEY_PREFIX: Key = Key("key_prefix");
 pub(super) const SEAL_KEYS: Key = Key("seal_keys");
 pub(super) const SEAL_KEYS_FILE: Key = Key("seal_keys_file");
 pub(super) const API_KEYS_FILE: Key = Key("api_keys_file");
@@ -40,10 +41,11 @@ pub(super) const LISTEN: Key = Key("listen");
 pub(super) const LOG: Key = Key("log");
 pub(super) const LOG_FORMAT: Key = Key("log_format");
 
-pub(super) const ALL: [Key; 24] = [
+pub(super) const ALL: [Key; 25] = [
     REDIS_URL,
     PARTITIONS,
     REPLICAS,
+    KEY_PREFIX,
     SEAL_KEYS,
     SEAL_KEYS_FILE,
     API_KEYS_FILE,

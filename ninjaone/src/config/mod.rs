@@ -83,16 +83,20 @@ pub struct StoreConfig {
     pub partitions: Option<u16>,
     /// How many replicas must confirm a durable commit.
     pub replicas: u32,
+    /// What every key begins with; `None` for the usual.
+    pub prefix: Option<String>,
 }
 
 impl StoreConfig {
     /// As the store wants it.
     #[must_use]
     pub fn options(&self) -> RedisOptions {
+        let usual = RedisOptions::new(self.url.expose_secret());
         RedisOptions {
             partitions: self.partitions,
             replicas: self.replicas,
-            ..RedisOptions::new(self.url.expose_secret())
+            prefix: self.prefix.clone().unwrap_or(usual.prefix),
+            ..usual
         }
     }
 }
@@ -172,6 +176,14 @@ pub fn load(sources: &Sources, role: Role) -> Result<Config, Problems> {
 /// Everything that is wrong, at once.
 pub fn load_store(sources: &Sources) -> Result<StoreConfig, Problems> {
     values::store_alone(sources)
+}
+
+/// The same for commands that can do without one: `None` where no Redis is named.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load_store_if_named(sources: &Sources) -> Result<Option<StoreConfig>, Problems> {
+    values::store_if_named(sources)
 }
 
 /// Reads where the journal is, for commands that look into it and nowhere else.

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use evergreen_engine::limits::PARTITIONS_MAX;
-use evergreen_engine::store::redis::Address;
+use evergreen_engine::store::redis::{Address, prefix_is_usable};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::keys;
@@ -21,6 +21,13 @@ pub(super) fn missing_redis(reader: &mut Reader<'_>) {
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     let partitions = number(reader, keys::PARTITIONS, 1, u32::from(PARTITIONS_MAX));
     let replicas = number(reader, keys::REPLICAS, 0, 16).unwrap_or(0);
+    let allowed = "1 to 64 characters of A-Z a-z 0-9 - _ . :";
+    let prefix = reader.read(keys::KEY_PREFIX, allowed, |text| {
+        match prefix_is_usable(text) {
+            true => Ok(text.to_owned()),
+            false => Err("cannot begin a key"),
+        }
+    });
     let flag = keys::REDIS_URL.flag();
     let from_flag = reader
         .found(keys::REDIS_URL)
@@ -37,6 +44,7 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
         url,
         partitions: partitions.and_then(|number| u16::try_from(number).ok()),
         replicas,
+        prefix,
     })
 }
 

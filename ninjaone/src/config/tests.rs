@@ -51,6 +51,7 @@ fn with_a_redis_and_a_key_everything_else_has_a_default() {
     assert!(config.client.is_none() && !config.ring_is_fresh);
     let store = config.store.unwrap();
     assert_eq!((store.partitions, store.replicas), (None, 0));
+    assert_eq!(store.options().prefix, "evergreen");
     assert_eq!(load(&serving(&[]), Role::Worker).unwrap().listen, None);
 }
 
@@ -122,6 +123,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         ("EVERGREEN_REDIS_URL", "http://CANARY@h"),
         ("EVERGREEN_PARTITIONS", "0"),
         ("EVERGREEN_REPLICAS", "-1"),
+        ("EVERGREEN_KEY_PREFIX", "CANARY*"),
         ("EVERGREEN_SEAL_KEYS", "k1:CANARY"),
         ("EVERGREEN_NINJAONE_CLIENT_SECRET", "CANARY"),
         ("EVERGREEN_NINJAONE_HOSTS", "https://CANARY"),
@@ -137,6 +139,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     let names = [
         "EVERGREEN_PARTITIONS: is zero; allowed is a whole number from 1 to 1024",
         "EVERGREEN_REPLICAS: is negative",
+        "EVERGREEN_KEY_PREFIX: cannot begin a key; allowed is 1 to 64 characters",
         "EVERGREEN_REDIS_URL: has an unknown scheme",
         "EVERGREEN_SEAL_KEYS: entry 1",
         "EVERGREEN_NINJAONE_CLIENT_ID: is missing",
@@ -164,6 +167,16 @@ fn what_is_missing_is_told_with_how_to_get_it() {
     assert!(told[0].contains("EVERGREEN_REDIS_URL") && told[0].contains("redis://"));
     assert!(told[1].contains("evergreen keys generate"));
     assert_eq!(load_store(&env(&[])).unwrap_err().0.len(), 1);
+}
+
+#[test]
+fn fleets_that_share_a_redis_have_keys_of_their_own() {
+    let given = serving(&[("EVERGREEN_KEY_PREFIX", "staging:evergreen")]);
+    let store = load_store_if_named(&given).unwrap().unwrap();
+    assert_eq!(store.options().prefix, "staging:evergreen");
+    assert!(load_store_if_named(&env(&[])).unwrap().is_none());
+    let wrong = env(&[("EVERGREEN_REDIS_URL", "http://h")]);
+    assert!(load_store_if_named(&wrong).is_err());
 }
 
 #[test]

@@ -108,6 +108,12 @@ pub(super) fn store_alone(sources: &Sources) -> Result<StoreConfig, Problems> {
     reader.finish(config)
 }
 
+pub(super) fn store_if_named(sources: &Sources) -> Result<Option<StoreConfig>, Problems> {
+    let mut reader = Reader::new(sources);
+    let config = store(&mut reader);
+    reader.finish(Some(config))
+}
+
 pub(super) fn journal_dir_alone(sources: &Sources) -> Result<PathBuf, Problems> {
     let mut reader = Reader::new(sources);
     let path = path(&mut reader, keys::JOURNAL_DIR).unwrap_or_else(|| DEFAULT_JOURNAL.into());

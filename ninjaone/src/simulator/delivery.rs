@@ -155,14 +155,18 @@ async fn deliver(
             let pieces = (0..length)
                 .step_by(piece)
                 .map(move |from| whole.slice(from..length.min(from + piece)));
-            announced(reply, length, paced(shared, receipt, pieces, *pause))
+            announced(
+                reply,
+                length,
+                paced(shared, connection, receipt, pieces, *pause),
+            )
         }
         Some(Action::HugeBody { bytes }) => {
             let (length, pieces) = padded(&reply.bytes(), *bytes);
             announced(
                 reply,
                 length,
-                paced(shared, receipt, pieces, Duration::ZERO),
+                paced(shared, connection, receipt, pieces, Duration::ZERO),
             )
         }
         Some(Action::Respond(respond)) if respond.rotate => {
@@ -170,7 +174,7 @@ async fn deliver(
             reply.into_response()
         }
         _ => {
-            receipt.settle(Delivery::Sent);
+            receipt.hand_over(&connection);
             reply.into_response()
         }
     }
@@ -211,6 +215,7 @@ fn truncated(part: Bytes) -> impl Stream<Item = Result<Bytes, Broken>> + Send {
 /// piece has been taken, and `abandoned` if the client leaves before.
 fn paced<I>(
     shared: &Arc<Shared>,
+    connection: Connection,
     receipt: Receipt,
     pieces: I,
     pause: Duration,
@@ -218,9 +223,9 @@ fn paced<I>(
 where
     I: Iterator<Item = Bytes> + Send + 'static,
 {
-    let start = (shared.clone(), receipt, pieces.peekable());
+    let start = (shared.clone(), connection, receipt, pieces.peekable());
     stream::unfold(Some(start), move |going_on| async move {
-        let (shared, receipt, mut pieces) = going_on?;
+        let (shared, connection, receipt, mut pieces) = going_on?;
         if !pause.is_zero() {
             shared.unless_stopping(tokio::time::sleep(pause)).await;
         }
@@ -229,9 +234,9 @@ where
         }
         let piece = pieces.next()?;
         if pieces.peek().is_some() {
-            Some((Ok(piece), Some((shared, receipt, pieces))))
+            Some((Ok(piece), Some((shared, connection, receipt, pieces))))
         } else {
-            receipt.settle(Delivery::Sent);
+            receipt.hand_over(&connection);
             Some((Ok(piece), None))
         }
     })
@@ -253,6 +258,15 @@ impl Receipt {
 
     fn settle(mut self, delivery: Delivery) {
         self.tell(delivery);
+    }
+
+    /// The answer leaves whole. Whether it is read, the connection will tell.
+    fn hand_over(mut self, connection: &Connection) {
+        let seq = self.seq;
+        self.tell(Delivery::Sent);
+        if let Some(seq) = seq {
+            connection.answered(&self.shared, seq);
+        }
     }
 
     fn tell(&mut self, delivery: Delivery) {

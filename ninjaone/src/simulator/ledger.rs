@@ -46,6 +46,9 @@ pub enum Delivery {
     Pending,
     /// Handed to the connection whole.
     Sent,
+    /// Handed to the connection whole, and the client closed it without having read it: it died, or
+    /// had given up.
+    Unread,
     /// A fault ate it, or sent something else in its place.
     Eaten,
     /// The client was gone before it could be sent.
@@ -87,6 +90,9 @@ pub struct Entry {
     pub fault: Option<Cow<'static, str>>,
     /// What became of the answer.
     pub delivery: Delivery,
+    /// When it was handed over, eaten or abandoned, on the same clock as `at_ms`.
+    #[serde(default)]
+    pub settled_at_ms: Option<u64>,
 }
 
 /// Counters of one chain.
@@ -112,6 +118,9 @@ pub struct Tally {
     pub longest_gap_ms: u64,
     /// Until when the client holds a valid access token.
     pub covered_until_ms: u64,
+    /// Until when the access token is valid that it began with.
+    #[serde(skip)]
+    opened_until_ms: u64,
     /// Whether the client has been answered since the last rotation was asked for.
     #[serde(skip)]
     answered: bool,
@@ -170,6 +179,7 @@ impl Ledger {
         let tally = self.chains.entry(chain.clone()).or_default();
         // A token issued as expired makes a gap from now on, not from before the grant existed.
         tally.covered_until_ms = access_expires_at.max(now);
+        tally.opened_until_ms = tally.covered_until_ms;
         tally.answered = true;
     }
 
@@ -196,14 +206,12 @@ impl Ledger {
 
     /// Says what became of the answer, once.
     pub(super) fn settle(&mut self, seq: u64, now: u64, delivery: Delivery) {
-        let first = self.next_seq - self.entries.len() as u64;
-        let Some(entry) = (seq.checked_sub(first))
-            .and_then(|nth| self.entries.get_mut(usize::try_from(nth).ok()?))
-            .filter(|entry| entry.delivery == Delivery::Pending)
-        else {
+        let Some(nth) = self.place(seq, Delivery::Pending) else {
             return;
         };
+        let entry = &mut self.entries[nth];
         entry.delivery = delivery;
+        entry.settled_at_ms = Some(now);
         let Some(tally) = (entry.chain.as_ref()).and_then(|chain| self.chains.get_mut(chain))
         else {
             return;
@@ -213,6 +221,37 @@ impl Ledger {
             Delivery::Eaten if entry.issued => tally.answers_eaten += 1,
             _ => {}
         }
+    }
+
+    /// Takes back that an answer has reached its client: it was never read.
+    pub(super) fn unread(&mut self, seq: u64) {
+        let Some(nth) = self.place(seq, Delivery::Sent) else {
+            return;
+        };
+        self.entries[nth].delivery = Delivery::Unread;
+        let Some(chain) = self.entries[nth].chain.clone() else {
+            return;
+        };
+        let of_chain = |entry: &&Entry| entry.chain.as_ref() == Some(&chain);
+        let last = self.entries.iter().rev().find(of_chain);
+        let is_last = last.is_some_and(|last| last.seq == seq);
+        let held = (self.entries.iter().filter(of_chain))
+            .filter(|entry| entry.delivery == Delivery::Sent)
+            .filter_map(|entry| entry.access_expires_at_ms)
+            .max();
+        if let Some(tally) = self.chains.get_mut(&chain) {
+            // What came after it has been judged already.
+            tally.answered &= !is_last;
+            tally.covered_until_ms = held.unwrap_or(0).max(tally.opened_until_ms);
+        }
+    }
+
+    /// Where an entry lies, if it is still kept and this became of its answer.
+    fn place(&self, seq: u64, delivery: Delivery) -> Option<usize> {
+        let first = self.next_seq - self.entries.len() as u64;
+        let nth = usize::try_from(seq.checked_sub(first)?).ok()?;
+        let entry = self.entries.get(nth)?;
+        (entry.delivery == delivery).then_some(nth)
     }
 
     pub(super) fn at_work(&mut self, requests: u64) {

@@ -88,6 +88,7 @@ fn blank(path: &'static str, now: u64) -> Entry {
         status: None,
         fault: None,
         delivery: Delivery::Pending,
+        settled_at_ms: None,
     }
 }
 

@@ -121,7 +121,8 @@ impl Keys {
 }
 
 /// Whether a prefix can begin a key: no character that means something in a pattern or a tag.
-pub(super) fn prefix_is_usable(prefix: &str) -> bool {
+#[must_use]
+pub fn prefix_is_usable(prefix: &str) -> bool {
     (1..=64).contains(&prefix.len())
         && prefix
             .bytes()

@@ -56,6 +56,7 @@ use crate::machine::Millis;
 use crate::record::{Reading, Record};
 
 pub use self::address::{Address, AddressError};
+pub use self::keys::prefix_is_usable;
 pub use self::measure::{Histogram, SlowCall};
 pub use self::migration::{Meta, Report, VERSION, migrate};
 pub use self::options::RedisOptions;

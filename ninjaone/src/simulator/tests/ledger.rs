@@ -1,5 +1,8 @@
 //! What the ledger counts, and what it calls a sin.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use super::super::ledger::{Ledger, Presented};
 use super::super::{Action, Delivery, Fault, Name};
 use super::*;
@@ -162,5 +165,82 @@ fn refreshed(chain: &Name) -> Entry {
         status: Some(200),
         fault: None,
         delivery: Delivery::Pending,
+        settled_at_ms: None,
     }
+}
+
+/// A refresh on a connection of its own, sent and not yet read.
+async fn asked(bench: &Bench, token: &str) -> TcpStream {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    let body = form.extend_pairs(refresh_form(token)).finish();
+    let mut stream = TcpStream::connect(bench.simulator.addr()).await.unwrap();
+    let request = format!(
+        "POST /ws/oauth/token HTTP/1.1\r\nhost: h\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn an_answer_in_the_socket_of_a_client_that_dies_was_not_read() {
+    let bench = strict().await;
+    let grants = bench.simulator.handle().seed(SeedRequest::count(2));
+    let grants = grants.unwrap();
+    let of = |nth: usize, delivery| {
+        let chain = grants[nth].chain.clone();
+        move |entry: &Entry| {
+            entry.delivery == delivery && entry.chain.as_ref().is_some_and(|c| c.as_str() == chain)
+        }
+    };
+    let mut reads = asked(&bench, grants[0].refresh_token.as_deref().unwrap()).await;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        assert_ne!(in_time(reads.read_buf(&mut answer)).await.unwrap(), 0);
+    }
+    drop(reads);
+
+    let dies = asked(&bench, grants[1].refresh_token.as_deref().unwrap()).await;
+    in_time(dies.readable()).await.unwrap();
+    bench.entry(of(1, Delivery::Sent)).await;
+    drop(dies);
+    let entry = bench.entry(of(1, Delivery::Unread)).await;
+    assert!(entry.rotated && entry.settled_at_ms.is_some());
+    bench.entry(of(0, Delivery::Sent)).await;
+}
+
+#[test]
+fn an_answer_that_turns_out_unread_was_never_in_the_clients_hands() {
+    let mut ledger = Ledger::new(10);
+    let chain = Name::from("c");
+    ledger.open(&chain, 1_000, 5_000);
+    let refresh = |at_ms, presented, expires| Entry {
+        at_ms,
+        presented: Some(presented),
+        issued: presented == Presented::Current,
+        rotated: presented == Presented::Current,
+        access_expires_at_ms: expires,
+        ..refreshed(&chain)
+    };
+    let lost = ledger.record(refresh(4_000, Presented::Current, Some(8_000)));
+    ledger.settle(lost, 4_000, Delivery::Sent);
+    assert_eq!(ledger.tally(&chain).covered_until_ms, 8_000);
+    ledger.unread(lost);
+    let entry = ledger.after(0).next().unwrap();
+    assert_eq!(entry.delivery, Delivery::Unread);
+    assert_eq!(entry.settled_at_ms, Some(4_000));
+    assert_eq!(ledger.tally(&chain).covered_until_ms, 5_000);
+    // So the retry is excused, and what comes after its answer is not.
+    let retry = ledger.record(refresh(4_500, Presented::Spent, None));
+    ledger.settle(retry, 4_500, Delivery::Sent);
+    assert_eq!(ledger.tally(&chain).double_sends_after_answer, 0);
+    ledger.record(refresh(5_000, Presented::Spent, None));
+    assert_eq!(ledger.tally(&chain).double_sends_after_answer, 1);
+    // What a fault ate was never handed over, and stays that.
+    let eaten = ledger.record(refresh(6_000, Presented::Current, Some(9_000)));
+    ledger.settle(eaten, 6_000, Delivery::Eaten);
+    ledger.unread(eaten);
+    let eaten = ledger.after(eaten - 1).next().unwrap();
+    assert_eq!(eaten.delivery, Delivery::Eaten);
 }
