@@ -352,7 +352,10 @@ async fn what_a_process_says_of_itself_stands_in_its_line_within_a_second() {
         let line = world.store.table_get(heartbeat::WORKERS, "worker-1").await;
         let line = line.unwrap().unwrap();
         let line: heartbeat::WorkerLine = serde_json::from_str(&line).unwrap();
-        assert_eq!(line.more["shoes"], number, "not with the next heartbeat only");
+        assert_eq!(
+            line.more["shoes"], number,
+            "not with the next heartbeat only"
+        );
     }
     running.stop().await;
 }

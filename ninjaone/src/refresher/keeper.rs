@@ -365,8 +365,12 @@ mod tests {
         assert!(keys.contains(both.current()) && keys.len() == 2, "{keys:?}");
         let entries = keeper.journal().entries();
         let new_only = ring(&[&new]);
-        let opened = entries.iter().filter_map(|e| new_only.open_pair(&e.place(), &e.sealed).ok());
-        let tokens: Vec<_> = opened.map(|p| p.access_token.expose_secret().to_owned()).collect();
+        let opened = entries
+            .iter()
+            .filter_map(|e| new_only.open_pair(&e.place(), &e.sealed).ok());
+        let tokens: Vec<_> = opened
+            .map(|p| p.access_token.expose_secret().to_owned())
+            .collect();
         assert_eq!(tokens, ["A1"]);
     }
 }

@@ -146,7 +146,9 @@ impl Memory {
         }
         let mut handed = token.handed.clone();
         handed.expires_in_s = left / 1_000;
-        handed.warning.get_or_insert_with(|| "store_away".to_owned());
+        handed
+            .warning
+            .get_or_insert_with(|| "store_away".to_owned());
         Recalled::Token(Box::new(handed))
     }
 

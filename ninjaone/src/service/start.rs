@@ -12,8 +12,8 @@ use evergreen_engine::{Activities, Engine, Limits, Platform};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Glance;
-use super::memory::Memory;
 use super::follow::Hub;
+use super::memory::Memory;
 use super::stamp::Stamping;
 use super::waiting::Waiting;
 use crate::journal::{self, Entry, Journal, JournalError, MemoryDisk};

@@ -98,12 +98,10 @@ impl App {
     /// By the store; by memory where that does not answer.
     async fn token_of(&self, grant: &GrantRef, ask: &TokenAsk) -> Result<Handed, ServiceError> {
         match self.token_by_the_store(grant, ask).await {
-            Err(away @ ServiceError::StoreAway { .. }) => {
-                match self.0.memory.recall(grant, ask) {
-                    Recalled::Token(handed) => Ok(*handed),
-                    Recalled::NoToken | Recalled::Nothing => Err(away),
-                }
-            }
+            Err(away @ ServiceError::StoreAway { .. }) => match self.0.memory.recall(grant, ask) {
+                Recalled::Token(handed) => Ok(*handed),
+                Recalled::NoToken | Recalled::Nothing => Err(away),
+            },
             told => told,
         }
     }

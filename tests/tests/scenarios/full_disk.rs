@@ -2,8 +2,8 @@
 //! and it is well again as soon as there is room.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use evergreen_engine::Platform;
 use evergreen_tests::Bench;
@@ -125,15 +125,26 @@ async fn on_a_full_disk_a_worker_is_not_ready_and_refreshes_go_on_until_there_is
         let disk = SmallDisk::default();
         let (bench, app, grant) = process(&disk, Limits::default()).await;
         app.ready().await.unwrap();
-        let full = if syncing { &disk.1.syncing } else { &disk.1.appending };
+        let full = if syncing {
+            &disk.1.syncing
+        } else {
+            &disk.1.appending
+        };
         full.store(true, Ordering::Relaxed);
         bench.pass(&app, MINUTE * 50).await;
         assert_eq!(generation(&app, &grant).await, 1);
         let reasons = app.ready().await.unwrap_err();
         assert_eq!(reasons, ["the journal cannot be written"]);
         bench.pass(&app, MINUTE * 50).await;
-        assert_eq!(generation(&app, &grant).await, 2, "it does not get used to it either");
-        assert_eq!(app.status(&target(&grant)).await.unwrap().state, "Scheduled");
+        assert_eq!(
+            generation(&app, &grant).await,
+            2,
+            "it does not get used to it either"
+        );
+        assert_eq!(
+            app.status(&target(&grant)).await.unwrap().state,
+            "Scheduled"
+        );
 
         // What a crash would find now is no entry, or one of a pair that is known: nothing to adopt.
         let bytes = disk.0.bytes();
@@ -164,9 +175,16 @@ async fn a_journal_that_holds_as_much_as_it_may_stops_no_refresh() {
     app.ready().await.unwrap();
     bench.pass(&app, MINUTE * 50).await;
     assert_eq!(generation(&app, &grant).await, 1);
-    assert_eq!(app.ready().await.unwrap_err(), ["the journal cannot be written"]);
+    assert_eq!(
+        app.ready().await.unwrap_err(),
+        ["the journal cannot be written"]
+    );
     let told = app.replay_journal().await;
-    assert_eq!((told.undecryptable, told.delivered), (1, 0), "nothing was pushed out");
+    assert_eq!(
+        (told.undecryptable, told.delivered),
+        (1, 0),
+        "nothing was pushed out"
+    );
 }
 
 /// An entry that no key of the ring opens, so that it stays.

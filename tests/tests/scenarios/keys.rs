@@ -45,7 +45,11 @@ async fn s66_without_a_key_nothing_starts() {
                 program = program.env("EVERGREEN_SEAL_KEYS", ring);
             }
             let refused = program.run(PATIENCE).await.expect_code(2);
-            assert!(refused.stderr.contains("EVERGREEN_SEAL_KEYS"), "{}", refused.stderr);
+            assert!(
+                refused.stderr.contains("EVERGREEN_SEAL_KEYS"),
+                "{}",
+                refused.stderr
+            );
         }
     }
 }
@@ -82,8 +86,14 @@ async fn s66_with_a_wrong_key_it_is_undecryptable_and_the_right_one_heals_it() {
     let right = bench.app("right");
     let working = bench.worker(&right);
     let name = target(&grant).to_string();
-    let healed = bench.see(&right, &name, "its health", |s| s.state == "Scheduled").await;
-    assert_eq!((healed.generation, healed.epoch), (1, 1), "by itself, without a reconnect");
+    let healed = bench
+        .see(&right, &name, "its health", |s| s.state == "Scheduled")
+        .await;
+    assert_eq!(
+        (healed.generation, healed.epoch),
+        (1, 1),
+        "by itself, without a reconnect"
+    );
     working.stop().await;
 }
 
@@ -103,8 +113,13 @@ impl Readers {
         let task = tokio::spawn(async move {
             while !ended.load(Ordering::Relaxed) {
                 let apps = through.lock().unwrap().clone();
-                for (app, name) in apps.iter().flat_map(|app| names.iter().map(move |n| (app, n))) {
-                    let token = app.token(&name.parse().unwrap(), &TokenAsk::default()).await;
+                for (app, name) in apps
+                    .iter()
+                    .flat_map(|app| names.iter().map(move |n| (app, n)))
+                {
+                    let token = app
+                        .token(&name.parse().unwrap(), &TokenAsk::default())
+                        .await;
                     if let Err(error) = token {
                         panic!("{name} by {}: {error}", app.worker_id());
                     }
@@ -157,7 +172,10 @@ async fn grants(bench: &Bench, app: &App) -> (Vec<SeededGrant>, Vec<String>) {
     options.ring = KeyRing::parse(bench.keys()).unwrap();
     let mut own = offer(&seeded[1]);
     own.client_secret = ClientApp::demo().client_secret;
-    let adopted = bench.app_from(options).adopt(own, AdoptOptions::default()).await;
+    let adopted = bench
+        .app_from(options)
+        .adopt(own, AdoptOptions::default())
+        .await;
     assert_eq!(adopted.unwrap(), Adopted::Adopted);
     let url = bench.simulator.handle().url().to_string();
     let minted = app.connect_client(ClientConnect {
@@ -184,9 +202,16 @@ async fn keys_in_use(redis: &RedisServer) -> Vec<String> {
     let mut ids = Vec::new();
     for hash in hashes {
         let blobs: Vec<String> = redis.cli(&["HVALS", &hash]).await;
-        ids.extend(blobs.iter().map(|blob| blob.split('.').nth(1).unwrap().to_owned()));
+        ids.extend(
+            blobs
+                .iter()
+                .map(|blob| blob.split('.').nth(1).unwrap().to_owned()),
+        );
     }
-    assert!(ids.len() >= 4, "three pairs, and an app of its own: {ids:?}");
+    assert!(
+        ids.len() >= 4,
+        "three pairs, and an app of its own: {ids:?}"
+    );
     ids.sort();
     ids.dedup();
     ids
@@ -226,7 +251,9 @@ fn stranded(ring: &str) -> Entry {
 #[tokio::test(flavor = "multi_thread")]
 async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go() {
     let redis = RedisServer::start_own().await;
-    let bench = Bench::on_redis(&redis, life(3600)).await.with_limits(short_leases());
+    let bench = Bench::on_redis(&redis, life(3600))
+        .await
+        .with_limits(short_leases());
     let (old, new) = (bench.keys().to_owned(), fresh());
     let both = format!("{new},{old}");
     // A machine that is gone has left a pair of which the store knows nothing.
@@ -250,7 +277,11 @@ async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go(
     assert!(!refused.begun && !refused.done);
     assert_eq!(refused.still[0].place, UsePlace::Worker);
     assert_eq!(refused.still[0].worker.as_deref(), Some("two"));
-    assert_eq!(keys_in_use(&redis).await, [id_of(&old)], "nothing was begun");
+    assert_eq!(
+        keys_in_use(&redis).await,
+        [id_of(&old)],
+        "nothing was begun"
+    );
 
     readers.replace(vec![one.clone()]);
     second.stop().await;
@@ -263,11 +294,19 @@ async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go(
     assert_eq!(done.unused, [id_of(&old)]);
     assert_eq!(keys_in_use(&redis).await, [id_of(&new)]);
     let listing = journal::read_dir(&bench.journals()).unwrap();
-    let keys: Vec<_> = listing.entries.iter().map(|e| e.entry.sealed.key_id()).collect();
+    let keys: Vec<_> = listing
+        .entries
+        .iter()
+        .map(|e| e.entry.sealed.key_id())
+        .collect();
     assert_eq!(keys, [id_of(&new)], "the journal as well");
     let again = operator.rotate_seal_keys(|_| {}).await.unwrap();
     assert_eq!((again.done, again.resealed), (true, 0));
-    assert_eq!(bench.simulator.handle().totals().requests, requests, "no token was refreshed by it");
+    assert_eq!(
+        bench.simulator.handle().totals().requests,
+        requests,
+        "no token was refreshed by it"
+    );
 
     // The old key goes.
     readers.replace(vec![two]);
@@ -277,7 +316,11 @@ async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go(
     second.stop().await;
     for name in &names {
         let refreshed = one.refresh(&name.parse().unwrap()).await.unwrap();
-        assert_eq!((refreshed.state.as_str(), refreshed.attention), ("Scheduled", None), "{name}");
+        assert_eq!(
+            (refreshed.state.as_str(), refreshed.attention),
+            ("Scheduled", None),
+            "{name}"
+        );
     }
     assert!(readers.stop().await > 20, "tokens were read all the time");
     first.stop().await;
@@ -300,16 +343,32 @@ async fn s66_the_command_refuses_early_ends_well_and_says_when_redis_is_away() {
     .await;
     let refused = site.run(rotate(&site, &both)).await.expect_code(4);
     let told = refused.json();
-    assert_eq!((&told["begun"], &told["done"]), (&Value::Bool(false), &Value::Bool(false)));
+    assert_eq!(
+        (&told["begun"], &told["done"]),
+        (&Value::Bool(false), &Value::Bool(false))
+    );
     let why = told["still"][0]["why"].as_str().unwrap();
     let wanted = format!("does not have the key {}", id_of(&both));
     assert!(why.contains(&wanted), "{told:#}");
-    let done = site.run(rotate(&site, &site.seal_keys)).await.expect_code(0);
+    let done = site
+        .run(rotate(&site, &site.seal_keys))
+        .await
+        .expect_code(0);
     assert_eq!(done.json()["done"], true);
-    let text = site.run(site.here(&["keys", "rotate"])).await.expect_code(0);
-    assert!(text.stdout.contains("Nothing uses another key"), "{}", text.stdout);
+    let text = site
+        .run(site.here(&["keys", "rotate"]))
+        .await
+        .expect_code(0);
+    assert!(
+        text.stdout.contains("Nothing uses another key"),
+        "{}",
+        text.stdout
+    );
     site.redis.kill().await;
-    let away = site.run(rotate(&site, &site.seal_keys)).await.expect_code(5);
+    let away = site
+        .run(rotate(&site, &site.seal_keys))
+        .await
+        .expect_code(5);
     for shown in [refused, done, text, away] {
         for key in both.split(',') {
             let (_, material) = key.split_once(':').unwrap();
@@ -333,7 +392,9 @@ async fn a_journal_sealed_with_a_key_that_is_not_there_stays_and_says_which_key_
     let told = site.run(replay()).await.expect_code(4).json();
     assert_eq!(told[0]["result"], "undecryptable");
     assert_eq!(told[0]["key_id"], id_of(&lost));
-    let text = site.run(site.here(&["journal", "replay", "--dir", dir])).await;
+    let text = site
+        .run(site.here(&["journal", "replay", "--dir", dir]))
+        .await;
     let text = text.expect_code(4).stdout;
     assert!(text.contains(id_of(&lost)), "{text}");
     // With the key it is told what else keeps it; it never gets lost.
@@ -353,17 +414,38 @@ async fn s23_a_token_already_in_memory_is_served_while_redis_stands_still() {
     for grant in &grants {
         adopt(&app, grant).await;
     }
-    let read = app.token(&target(&grants[0]), &TokenAsk::default()).await.unwrap();
+    let read = app
+        .token(&target(&grants[0]), &TokenAsk::default())
+        .await
+        .unwrap();
     redis.pause().await;
     let began = std::time::Instant::now();
-    let served = app.token(&target(&grants[0]), &TokenAsk::default()).await.unwrap();
-    assert_eq!(served.access_token.expose_secret(), read.access_token.expose_secret());
+    let served = app
+        .token(&target(&grants[0]), &TokenAsk::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        served.access_token.expose_secret(),
+        read.access_token.expose_secret()
+    );
     assert_eq!(served.warning.as_deref(), Some("store_away"));
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
     let never = app.token(&target(&grants[1]), &TokenAsk::default()).await;
-    assert!(matches!(never.map(drop), Err(ServiceError::StoreAway { .. })));
+    assert!(matches!(
+        never.map(drop),
+        Err(ServiceError::StoreAway { .. })
+    ));
     redis.resume().await;
-    let status = bench.see(&app, &target(&grants[0]).to_string(), "Redis", |_| true).await;
-    assert_eq!((status.state.as_str(), status.consecutive_failures), ("Scheduled", 0));
+    let status = bench
+        .see(&app, &target(&grants[0]).to_string(), "Redis", |_| true)
+        .await;
+    assert_eq!(
+        (status.state.as_str(), status.consecutive_failures),
+        ("Scheduled", 0)
+    );
     assert_eq!(bench.simulator.handle().totals().requests, 0);
 }

@@ -361,7 +361,10 @@ mod tests {
         advance(59 * second).await;
         assert!(find().await.unwrap(), "read less than a minute ago");
         advance(2 * second).await;
-        assert!(find().await.is_err(), "being asked for makes no reading younger");
+        assert!(
+            find().await.is_err(),
+            "being asked for makes no reading younger"
+        );
         store.heal();
         advance(AWAY_PAUSE).await;
         assert!(find().await.unwrap());

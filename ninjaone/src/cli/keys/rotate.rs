@@ -41,7 +41,8 @@ pub(super) async fn run(args: &RotateArgs, ui: &mut Ui) -> Ended {
         })
         .await;
     let rotation = rotated.map_err(|error| {
-        service_failure(doing, &error).help("what was sealed anew stays so; run this again, it goes on from there")
+        service_failure(doing, &error)
+            .help("what was sealed anew stays so; run this again, it goes on from there")
     })?;
     if ui.json {
         ui.document(&rotation)?;
@@ -72,7 +73,10 @@ fn text(rotation: &Rotation, ui: &Ui) -> String {
         lines.push(table::text(&table));
         let more = rotation.still_count.saturating_sub(ROWS_MAX);
         if more > 0 {
-            lines.push(format!("and {more} more; --json tells {} of them", rotation.still.len()));
+            lines.push(format!(
+                "and {more} more; --json tells {} of them",
+                rotation.still.len()
+            ));
         }
         lines.push(String::new());
     }
@@ -162,21 +166,33 @@ mod tests {
     }
 
     fn told(rotation: &Rotation) -> String {
-        text(rotation, &Ui::for_test(false, Kept::default(), Kept::default()))
+        text(
+            rotation,
+            &Ui::for_test(false, Kept::default(), Kept::default()),
+        )
     }
 
     #[test]
     fn the_end_names_the_key_that_can_go() {
         let text = told(&rotation(Vec::new()));
-        assert!(text.starts_with("3 grants looked at, 2 sealed anew with k2. Nothing uses k1 any more"), "{text}");
+        assert!(
+            text.starts_with("3 grants looked at, 2 sealed anew with k2. Nothing uses k1 any more"),
+            "{text}"
+        );
     }
 
     #[test]
     fn what_still_uses_a_key_is_told_by_name_and_not_without_end() {
         let text = told(&rotation((0..60).map(parked).collect()));
-        assert!(text.contains("sealed (pair)") && text.contains("acme/n49@user"), "{text}");
+        assert!(
+            text.contains("sealed (pair)") && text.contains("acme/n49@user"),
+            "{text}"
+        );
         assert!(!text.contains("acme/n50@user"), "{text}");
-        assert!(text.contains("and 10 more; --json tells 60 of them"), "{text}");
+        assert!(
+            text.contains("and 10 more; --json tells 60 of them"),
+            "{text}"
+        );
         assert!(!text.contains("any more:"), "{text}");
         let worker = Use {
             place: UsePlace::Worker,
@@ -190,6 +206,9 @@ mod tests {
             ..rotation(vec![worker])
         };
         let text = told(&refused);
-        assert!(text.contains("host-1") && text.ends_with("Nothing was begun: see above."), "{text}");
+        assert!(
+            text.contains("host-1") && text.ends_with("Nothing was begun: see above."),
+            "{text}"
+        );
     }
 }

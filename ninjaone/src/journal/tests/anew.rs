@@ -71,7 +71,11 @@ fn what_was_removed_meanwhile_does_not_come_back() {
     log.write(gone(&[one.id]));
     log.write(batch(&[anew(&one)]));
     assert!(board.lock().unwrap().live.is_empty());
-    assert!(record::scan(&state.lock().unwrap().bytes()).entries.is_empty());
+    assert!(
+        record::scan(&state.lock().unwrap().bytes())
+            .entries
+            .is_empty()
+    );
     // Nor if both come at once.
     let two = entry(2);
     log.write(puts(std::slice::from_ref(&two)));

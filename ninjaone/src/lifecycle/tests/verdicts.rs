@@ -101,7 +101,11 @@ fn what_a_reset_permits_is_not_used_up_by_a_request_that_never_left() {
     for _ in 0..3 {
         life.attempt();
         life.outcome(refused());
-        assert!(matches!(life.phase, Phase::Scheduled { .. }), "{:?}", life.phase);
+        assert!(
+            matches!(life.phase, Phase::Scheduled { .. }),
+            "{:?}",
+            life.phase
+        );
     }
     assert_eq!(life.data.failures.unknown_since, Some(START), "kept");
     // The one that leaves is the one that was permitted.

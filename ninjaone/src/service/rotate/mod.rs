@@ -147,7 +147,11 @@ impl App {
             let wait = deaf < DEAF_STEPS_MAX;
             let step = self.reseal_step(found, &key, wait).await?;
             deaf = match step {
-                Step { heard: 0, deaf: 1.., .. } => deaf + 1,
+                Step {
+                    heard: 0,
+                    deaf: 1..,
+                    ..
+                } => deaf + 1,
                 Step { heard: 0, .. } => deaf,
                 Step { .. } => 0,
             };
@@ -170,7 +174,10 @@ impl App {
         let used: BTreeSet<&str> = told.still.iter().filter_map(|u| u.key.as_deref()).collect();
         if told.still_count <= STILL_MAX {
             let ids = self.0.refresher.ring.ids().skip(1);
-            told.unused = ids.filter(|id| !used.contains(id)).map(str::to_owned).collect();
+            told.unused = ids
+                .filter(|id| !used.contains(id))
+                .map(str::to_owned)
+                .collect();
         }
         Ok(told)
     }
@@ -199,7 +206,9 @@ impl App {
                 step.still.extend(look.told(None));
                 continue;
             }
-            let sent = self.engine().signal::<Credential>(&look.id, &Signal::Reseal, Delivery::default());
+            let sent =
+                self.engine()
+                    .signal::<Credential>(&look.id, &Signal::Reseal, Delivery::default());
             match sent.await? {
                 Signalled::Queued { .. } => waiting.push(look.id),
                 Signalled::Full => {

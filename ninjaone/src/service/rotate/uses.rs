@@ -40,7 +40,9 @@ impl Look {
     pub(super) fn told(&self, why: Option<&str>) -> Vec<Use> {
         let told = |found: &Found| {
             let why = match (&found.key, found.known, self.parked) {
-                (None, ..) => "no key can be read of it: it is damaged, or of another release".to_owned(),
+                (None, ..) => {
+                    "no key can be read of it: it is damaged, or of another release".to_owned()
+                }
                 (Some(key), false, _) => format!(
                     "the key {key} is not in this ring: put it back behind the others, everywhere"
                 ),
@@ -48,7 +50,9 @@ impl Look {
                     "it waits for a human: evergreen requeue {}, then run this again",
                     self.id.id()
                 ),
-                _ => why.unwrap_or("it was only counted; run this again").to_owned(),
+                _ => why
+                    .unwrap_or("it was only counted; run this again")
+                    .to_owned(),
             };
             Use {
                 place: found.place,

@@ -23,10 +23,14 @@ impl App {
         loop {
             let workers = self.told_keys().await?;
             if workers.is_empty() {
-                let why = "no worker is alive, and only workers seal anew: start one, evergreen worker";
+                let why =
+                    "no worker is alive, and only workers seal anew: start one, evergreen worker";
                 return Ok(vec![in_the_way(None, None, why.to_owned())]);
             }
-            let lacking: Vec<Use> = workers.iter().filter_map(|(id, told)| lacks(id, told.as_ref(), key)).collect();
+            let lacking: Vec<Use> = workers
+                .iter()
+                .filter_map(|(id, told)| lacks(id, told.as_ref(), key))
+                .collect();
             if !lacking.is_empty() {
                 return Ok(lacking);
             }
@@ -36,7 +40,10 @@ impl App {
                 .iter()
                 .filter_map(|(id, told)| Some((id, told.as_ref().filter(|told| !sealing(told))?)))
                 .map(|(id, told)| {
-                    let why = format!("it has the key {key} in front and still seals with {}; run this again", told.seals);
+                    let why = format!(
+                        "it has the key {key} in front and still seals with {}; run this again",
+                        told.seals
+                    );
                     in_the_way(Some(id), Some(&told.seals), why)
                 })
                 .collect();
@@ -71,7 +78,8 @@ impl App {
 /// What a worker lacks.
 fn lacks(id: &str, told: Option<&ToldKeys>, key: &str) -> Option<Use> {
     let why = match told {
-        None => "it does not tell its seal keys: it runs an older version; finish the deployment".to_owned(),
+        None => "it does not tell its seal keys: it runs an older version; finish the deployment"
+            .to_owned(),
         Some(told) if !told.ring.iter().any(|id| id == key) => {
             format!("it does not have the key {key}: give it the ring first, with {key} in front")
         }
@@ -97,7 +105,8 @@ fn in_the_way(worker: Option<&str>, key: Option<&str>, why: String) -> Use {
 }
 
 fn in_the_journal(worker: &str, key: String) -> Use {
-    let why = "entries stay in it: evergreen journal list, on its machine, says whose they are".to_owned();
+    let why = "entries stay in it: evergreen journal list, on its machine, says whose they are"
+        .to_owned();
     Use {
         place: UsePlace::Journal,
         id: None,

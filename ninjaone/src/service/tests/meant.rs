@@ -20,23 +20,41 @@ async fn verbs_mean_the_user_grant_if_there_is_one_and_else_the_clients() {
     let history = one.app.history(&target("acme/prod")).await.unwrap();
     let client = one.app.history(&target("acme/prod@client")).await.unwrap();
     assert_eq!(history, client);
-    assert_eq!(one.app.status(&target("acme/prod@user")).await.unwrap().state, "Disconnected");
+    assert_eq!(
+        one.app
+            .status(&target("acme/prod@user"))
+            .await
+            .unwrap()
+            .state,
+        "Disconnected"
+    );
     one.app.disconnect(&target("acme/prod")).await.unwrap();
-    assert_eq!(means().await, "user", "nothing is left but what is left of them");
+    assert_eq!(
+        means().await,
+        "user",
+        "nothing is left but what is left of them"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_the_clients_if_it_can_be_served_and_else_the_users() {
     let stage = Stage::new();
     let one = stage.process("one", &key("k1"));
-    let token = async || one.app.token(&target("acme/prod"), &TokenAsk::default()).await;
+    let token = async || {
+        one.app
+            .token(&target("acme/prod"), &TokenAsk::default())
+            .await
+    };
     let missing = token().await.map(drop).unwrap_err();
     assert!(matches!(missing, ServiceError::NotFound { .. }));
     one.adopts("acme/prod@user", "A0").await;
     assert_eq!(token().await.unwrap().access_token.expose_secret(), "A0");
     one.adopts("acme/prod@client", "C0").await;
     assert_eq!(token().await.unwrap().access_token.expose_secret(), "C0");
-    one.app.disconnect(&target("acme/prod@client")).await.unwrap();
+    one.app
+        .disconnect(&target("acme/prod@client"))
+        .await
+        .unwrap();
     assert_eq!(token().await.unwrap().access_token.expose_secret(), "A0");
     one.app.disconnect(&target("acme/prod@user")).await.unwrap();
     let refused = token().await.map(drop).unwrap_err();
@@ -53,10 +71,18 @@ async fn a_refused_token_of_a_grant_that_was_replaced_makes_no_refresh_of_the_ne
     let stage = Stage::new();
     let one = stage.process("one", &key("k1"));
     one.adopts("acme/prod@user", "A0").await;
-    let refused = one.app.token(&target("acme/prod"), &TokenAsk::default()).await.unwrap();
+    let refused = one
+        .app
+        .token(&target("acme/prod"), &TokenAsk::default())
+        .await
+        .unwrap();
     // Another consent, which counts from the same number.
     one.adopts("acme/prod@user", "B0").await;
-    let fresh = one.app.token_instead_of(&integration(), &refused).await.unwrap();
+    let fresh = one
+        .app
+        .token_instead_of(&integration(), &refused)
+        .await
+        .unwrap();
     assert_eq!(fresh.access_token.expose_secret(), "B0");
     assert_eq!(fresh.generation, refused.generation);
     assert_ne!(fresh.grant_id, refused.grant_id);

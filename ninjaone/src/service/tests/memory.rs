@@ -4,7 +4,7 @@ use evergreen_engine::testing::{Fault, Op};
 use secrecy::ExposeSecret;
 use tokio::time::advance;
 
-use super::stage::{Process, SECOND, Stage, key, target};
+use super::stage::{Process, SECOND, Stage, integration, key, target};
 use crate::handoff::Handed;
 use crate::service::{ServiceError, TokenAsk};
 
@@ -21,7 +21,10 @@ async fn token(process: &Process, name: &str) -> Result<Handed, ServiceError> {
 
 async fn is_away(process: &Process, name: &str) {
     let answer = token(process, name).await.map(drop);
-    assert!(matches!(answer, Err(ServiceError::StoreAway { .. })), "{answer:?}");
+    assert!(
+        matches!(answer, Err(ServiceError::StoreAway { .. })),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +71,11 @@ async fn while_the_store_answers_nothing_is_served_from_memory() {
     let (stage, process, ring) = stage().await;
     token(&process, "acme/prod").await.unwrap();
     let elsewhere = stage.process("two", &ring);
-    elsewhere.app.disconnect(&target("acme/prod")).await.unwrap();
+    elsewhere
+        .app
+        .disconnect(&target("acme/prod"))
+        .await
+        .unwrap();
     let refused = token(&process, "acme/prod").await.map(drop).unwrap_err();
     assert!(refused.to_string().contains("disconnected"), "{refused}");
     // And what was learnt so is not forgotten when the store goes away.
@@ -81,7 +88,11 @@ async fn a_disconnect_that_is_asked_for_here_counts_here_even_if_the_store_does_
     let (_stage, process, _) = stage().await;
     token(&process, "acme/prod").await.unwrap();
     process.way.next(Op::Signal, Fault::Away);
-    process.app.disconnect(&target("acme/prod")).await.unwrap_err();
+    process
+        .app
+        .disconnect(&target("acme/prod"))
+        .await
+        .unwrap_err();
     process.cut_off();
     is_away(&process, "acme/prod").await;
 }
@@ -95,7 +106,14 @@ async fn a_users_token_does_not_stand_in_for_a_clients_that_nobody_could_read() 
     is_away(&process, "acme/prod").await;
     assert!(token(&process, "acme/prod@user").await.is_ok());
     process.way.heal();
-    assert_eq!(token(&process, "acme/prod").await.unwrap().access_token.expose_secret(), "C0");
+    assert_eq!(
+        token(&process, "acme/prod")
+            .await
+            .unwrap()
+            .access_token
+            .expose_secret(),
+        "C0"
+    );
     process.cut_off();
     let remembered = token(&process, "acme/prod").await.unwrap();
     assert_eq!(remembered.access_token.expose_secret(), "C0");
@@ -119,8 +137,12 @@ async fn a_token_that_the_provider_refused_is_not_served_by_hearsay() {
     let (_stage, process, _) = stage().await;
     let handed = token(&process, "acme/prod@user").await.unwrap();
     process.cut_off();
-    let answer = process.app.token_instead_of(&target("acme/prod").integration, &handed);
+    let integration = integration();
+    let answer = process.app.token_instead_of(&integration, &handed);
     let answer = answer.await.map(drop);
-    assert!(matches!(answer, Err(ServiceError::StoreAway { .. })), "{answer:?}");
+    assert!(
+        matches!(answer, Err(ServiceError::StoreAway { .. })),
+        "{answer:?}"
+    );
     is_away(&process, "acme/prod@user").await;
 }

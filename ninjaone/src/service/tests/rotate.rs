@@ -26,19 +26,34 @@ async fn s66_a_rotation_begins_when_every_worker_has_the_key_and_ends_when_nothi
     let both = format!("{},{old}", key("k2"));
     let (one, two) = (stage.process("one", &both), stage.process("two", &old));
     let operator = stage.process("operator", &both);
-    assert!(only(&rotate(&operator).await).why.contains("no worker is alive"));
+    assert!(
+        only(&rotate(&operator).await)
+            .why
+            .contains("no worker is alive")
+    );
 
     let second = two.work();
     sleep(SECOND).await;
     let first = one.work();
     sleep(SECOND).await;
     one.adopts(ACME, "A0").await;
-    assert_eq!(stage.key_of(ACME, "pair"), "k1", "what the other could not open is not sealed");
+    assert_eq!(
+        stage.key_of(ACME, "pair"),
+        "k1",
+        "what the other could not open is not sealed"
+    );
     let refused = rotate(&operator).await;
     assert!(!refused.begun && !refused.done, "{refused:#?}");
     let use_ = only(&refused);
-    assert_eq!((use_.place, use_.worker.as_deref()), (UsePlace::Worker, Some("two")));
-    assert!(use_.why.contains("does not have the key k2"), "{}", use_.why);
+    assert_eq!(
+        (use_.place, use_.worker.as_deref()),
+        (UsePlace::Worker, Some("two"))
+    );
+    assert!(
+        use_.why.contains("does not have the key k2"),
+        "{}",
+        use_.why
+    );
 
     second.stop().await;
     let two = stage.process("two-again", &both);
@@ -53,7 +68,11 @@ async fn s66_a_rotation_begins_when_every_worker_has_the_key_and_ends_when_nothi
     for id in [ACME, "globex/prod@client"] {
         assert_eq!(stage.key_of(id, "pair"), "k2");
     }
-    assert_eq!(one.credential(ACME).await, before, "nothing else has changed");
+    assert_eq!(
+        one.credential(ACME).await,
+        before,
+        "nothing else has changed"
+    );
     assert_eq!(stage.memory.inspect(&workflow(ACME)).due, due);
     let again = rotate(&operator).await;
     assert_eq!((again.done, again.resealed), (true, 0));
@@ -72,10 +91,14 @@ async fn a_worker_that_has_the_key_behind_another_is_named_and_one_of_an_older_v
     sleep(SECOND).await;
     let operator = stage.process("operator", &format!("{new},{old}"));
     let refused = rotate(&operator).await;
-    assert!(only(&refused).why.contains("put k2 in front"), "{refused:#?}");
+    assert!(
+        only(&refused).why.contains("put k2 in front"),
+        "{refused:#?}"
+    );
     working.stop().await;
     let line = serde_json::json!({"host": "h", "version": "0", "heartbeat": stage.now().await});
-    let put = stage.memory.table_put("workers", "ancient", &line.to_string());
+    let line = line.to_string();
+    let put = stage.memory.table_put("workers", "ancient", &line);
     put.await.unwrap();
     let refused = rotate(&operator).await;
     assert!(only(&refused).why.contains("older version"), "{refused:#?}");
@@ -86,9 +109,18 @@ async fn what_cannot_be_opened_stays_untouched_and_is_told() {
     let (stage, old) = (Stage::new(), key("k1"));
     let both = format!("{},{old}", key("k2"));
     // Sealed with a key that nobody has, with another key of a known id, and parked.
-    stage.process("lost", &key("k0")).adopts("lost/prod@user", "L0").await;
-    stage.process("twin", &key("k1")).adopts("twin/prod@user", "T0").await;
-    stage.process("early", &old).adopts("parked/prod@user", "P0").await;
+    stage
+        .process("lost", &key("k0"))
+        .adopts("lost/prod@user", "L0")
+        .await;
+    stage
+        .process("twin", &key("k1"))
+        .adopts("twin/prod@user", "T0")
+        .await;
+    stage
+        .process("early", &old)
+        .adopts("parked/prod@user", "P0")
+        .await;
     park(&stage, "parked/prod@user").await;
     let one = stage.process("one", &both);
     let working = one.work();
@@ -100,10 +132,21 @@ async fn what_cannot_be_opened_stays_untouched_and_is_told() {
     for (id, used, words) in [
         ("lost/prod@user", "k0", "k0 is not in this ring"),
         ("twin/prod@user", "k1", "cannot open it"),
-        ("parked/prod@user", "k1", "evergreen requeue parked/prod@user"),
+        (
+            "parked/prod@user",
+            "k1",
+            "evergreen requeue parked/prod@user",
+        ),
     ] {
-        let told = ended.still.iter().find(|u| u.id.as_deref() == Some(id)).unwrap();
-        assert_eq!((told.key.as_deref(), told.what.as_deref()), (Some(used), Some("pair")));
+        let told = ended
+            .still
+            .iter()
+            .find(|u| u.id.as_deref() == Some(id))
+            .unwrap();
+        assert_eq!(
+            (told.key.as_deref(), told.what.as_deref()),
+            (Some(used), Some("pair"))
+        );
         assert!(told.why.contains(words), "{}", told.why);
         assert_eq!(stage.key_of(id, "pair"), used, "untouched");
         let record = stage.memory.inspect(&workflow(id)).record.unwrap();
@@ -127,7 +170,10 @@ async fn park(stage: &Stage, id: &str) {
         let told = stage.memory.claim(&claim).await.unwrap();
         match told.answer {
             Claimed::Parked { .. } => return,
-            Claimed::Delayed { until } | Claimed::Held { lease_until: until, .. } => {
+            Claimed::Delayed { until }
+            | Claimed::Held {
+                lease_until: until, ..
+            } => {
                 let rest = until.saturating_sub(told.now) + 1;
                 sleep(std::time::Duration::from_millis(rest)).await;
             }
@@ -160,7 +206,11 @@ async fn what_waits_in_an_inbox_and_what_is_kept_apart_counts_as_well() {
     let mut still: Vec<_> = ended.still.iter().map(of).collect();
     still.sort_by_key(|(_, place)| *place as u8);
     let acme = || ACME.to_owned();
-    assert_eq!(still, [(acme(), UsePlace::Sealed), (acme(), UsePlace::Inbox)], "{ended:#?}");
+    assert_eq!(
+        still,
+        [(acme(), UsePlace::Sealed), (acme(), UsePlace::Inbox)],
+        "{ended:#?}"
+    );
     let apart = stage.memory.inspect(&workflow("other/prod@user")).sealed;
     assert_eq!(apart.len(), 2, "{:?}", apart.keys());
     for sealed in apart.values() {
@@ -172,7 +222,10 @@ async fn what_waits_in_an_inbox_and_what_is_kept_apart_counts_as_well() {
     let sealed = stage.memory.inspect(&workflow(ACME)).sealed;
     assert_eq!(sealed.len(), 2);
     assert!(sealed.values().all(|text| text.starts_with("v1.k2.")));
-    let token = one.app.token(&target("acme/prod"), &TokenAsk::default()).await;
+    let token = one
+        .app
+        .token(&target("acme/prod"), &TokenAsk::default())
+        .await;
     assert_eq!(token.unwrap().generation, 5);
     working.stop().await;
 }
@@ -194,7 +247,10 @@ async fn rescued(process: &Process, ring: &str, id: &str, base_generation: u64, 
     let signal = Signal::Rescued(Rescued {
         grant: grant.id,
         base_generation,
-        refresh_token: pair.refresh_token.as_ref().map(|t| fingerprints.fingerprint(t)),
+        refresh_token: pair
+            .refresh_token
+            .as_ref()
+            .map(|t| fingerprints.fingerprint(t)),
         pair: ring.seal_pair(&place, &pair),
         obtained_at: grant.obtained_at,
         expires_at: grant.expires_at,

@@ -139,7 +139,8 @@ impl Process {
     }
 
     pub(super) async fn credential(&self, id: &str) -> Credential {
-        let view = self.app.engine().read::<Credential>(&workflow(id), false);
+        let id = workflow(id);
+        let view = self.app.engine().read::<Credential>(&id, false);
         view.await.unwrap().unwrap().machine.unwrap().0
     }
 }

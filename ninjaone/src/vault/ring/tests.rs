@@ -114,7 +114,10 @@ fn the_first_key_that_everybody_has_seals() {
     assert_eq!((ring.current(), ring.first()), ("new", "new"));
     assert!(ring.seal_with_first(|id| id == "old"));
     assert_eq!((ring.current(), ring.first()), ("old", "new"));
-    assert!(!ring.seal_with_first(|id| id == "old"), "the same as before");
+    assert!(
+        !ring.seal_with_first(|id| id == "old"),
+        "the same as before"
+    );
     // What was sealed ahead of the others is not sealed back.
     let place = super::super::Place::Consent { state_hash: "x" };
     assert!(ring.seal_with_first(|_| true));
@@ -133,7 +136,10 @@ fn another_key_of_the_same_id_has_another_print_and_no_print_shows_a_key() {
     let one = print(&format!("k:{KEY_A}"));
     assert_eq!(one, print(&format!("k:{KEY_A}")));
     assert_ne!(one, print(&format!("k:{KEY_B}")));
-    assert!(one[0].starts_with("k=") && !one[0].contains(KEY_A), "{one:?}");
+    assert!(
+        one[0].starts_with("k=") && !one[0].contains(KEY_A),
+        "{one:?}"
+    );
 }
 
 #[test]
