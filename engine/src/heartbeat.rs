@@ -1,8 +1,10 @@
 //! The table of live workers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -33,19 +35,28 @@ pub struct WorkerLine {
     /// lasted for a second, and not all where there are very many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
+    /// What the application says of its process; see [`Engine::tell_of_process`].
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
 }
+
+/// What of a line is worth saying before the next heartbeat is due.
+type News = (Vec<String>, BTreeMap<String, Value>);
 
 /// Says that this worker lives until told to stop, then takes its line away.
 pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: CancellationToken) {
-    let mut said = None;
+    let mut said: Option<News> = None;
     let mut beat_at = Instant::now();
     let mut swept: Option<Instant> = None;
     loop {
-        let pending = engine.counters().pending.lasting(LOOK);
-        if Instant::now() >= beat_at || said.as_ref().is_some_and(|said| *said != pending) {
+        let news = (
+            engine.counters().pending.lasting(LOOK),
+            engine.told_of_process(),
+        );
+        if Instant::now() >= beat_at || said.as_ref().is_some_and(|said| *said != news) {
             beat_at = Instant::now() + PERIOD;
-            match beat(&engine, &options, &pending).await {
-                Ok(()) => said = Some(pending),
+            match beat(&engine, &options, &news).await {
+                Ok(()) => said = Some(news),
                 Err(error) => tracing::debug!(%error, "no heartbeat"),
             }
         }
@@ -70,14 +81,15 @@ pub(crate) async fn run(engine: Engine, options: WorkerOptions, stop: Cancellati
 async fn beat(
     engine: &Engine,
     options: &WorkerOptions,
-    pending: &[String],
+    (pending, more): &News,
 ) -> Result<(), StoreError> {
     let now = engine.store_now(PERIOD).await?;
     let line = WorkerLine {
         host: options.host.clone(),
         version: options.version.clone(),
         heartbeat: now,
-        pending: pending.to_vec(),
+        pending: pending.clone(),
+        more: more.clone(),
     };
     let text = serde_json::json!(line).to_string();
     let store = engine.store();

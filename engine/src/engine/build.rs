@@ -113,6 +113,7 @@ impl EngineBuilder {
             runners,
             caution: shared.caution,
             turns: TaskTracker::new(),
+            told: Mutex::default(),
             drives: Mutex::default(),
         }))
     }

@@ -18,11 +18,14 @@
 
 mod build;
 mod drive;
+mod inbox;
 mod seen;
+mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -76,6 +79,8 @@ struct Inner {
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
     caution: Arc<Caution>,
     turns: TaskTracker,
+    /// What the application says of this process, by field.
+    told: Mutex<BTreeMap<String, Value>>,
     /// Callers in this process that drive the same workflow are one.
     drives: Mutex<HashMap<WorkflowId, Drive>>,
 }

@@ -8,6 +8,9 @@ use super::{Millis, Step, Workflow};
 pub enum SealedChange<W: Workflow> {
     /// Seal this and keep it under the name.
     Put(String, W::Secret),
+    /// Seal anew what is kept under the name. Where nothing is, or it cannot be opened, all stays as
+    /// it is.
+    Anew(String, W::Secret),
     /// Erase what is kept under the name.
     Erase(String),
     /// Erase everything.
@@ -18,6 +21,7 @@ impl<W: Workflow> Clone for SealedChange<W> {
     fn clone(&self) -> Self {
         match self {
             Self::Put(slot, secret) => Self::Put(slot.clone(), secret.clone()),
+            Self::Anew(slot, secret) => Self::Anew(slot.clone(), secret.clone()),
             Self::Erase(slot) => Self::Erase(slot.clone()),
             Self::Clear => Self::Clear,
         }
@@ -107,6 +111,12 @@ impl<W: Workflow> Effects<W> {
     /// Seals something under a name, in the same commit as the state.
     pub fn seal(&mut self, slot: impl Into<String>, secret: W::Secret) {
         self.sealed.push(SealedChange::Put(slot.into(), secret));
+    }
+
+    /// Seals anew what is kept under a name, with the key of today for example. Where nothing is kept
+    /// there, or it cannot be opened, it stays as it is: this never fails a turn.
+    pub fn seal_anew(&mut self, slot: impl Into<String>, secret: W::Secret) {
+        self.sealed.push(SealedChange::Anew(slot.into(), secret));
     }
 
     /// Erases one sealed blob.

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 
 use crate::id::WorkflowId;
 use crate::machine::Millis;
-use crate::record::{Reading, Record};
+use crate::record::{Envelope, Reading, Record};
 
 pub use self::protocol::{
     Claim, ClaimMode, Claimed, Commit, Committed, Compared, Creation, Extend, Extended, Heads,
@@ -70,6 +70,9 @@ pub trait Store: Send + Sync + 'static {
     /// Reads a workflow. See `engine/scripts/read.lua`.
     async fn read(&self, id: &WorkflowId, with_sealed: bool)
     -> Result<Option<Reading>, StoreError>;
+
+    /// The signals that wait for a workflow, oldest first; none where there is no such workflow.
+    async fn inbox(&self, id: &WorkflowId) -> Result<Vec<Envelope>, StoreError>;
 
     /// Renews a lease or gives the workflow back. See `engine/scripts/extend.lua`.
     async fn extend(

@@ -176,6 +176,20 @@ fn seal_all<W: Workflow>(
                 blobs.insert(slot.clone(), text.clone());
                 kept.insert(slot.clone(), Some(text));
             }
+            SealedChange::Anew(slot, secret) => {
+                let Some(before) = blobs.get(slot) else {
+                    continue;
+                };
+                match env.activities.seal(&holding.id, secret, &blobs) {
+                    // Nothing is written for what is as it should be.
+                    Ok(text) if text == *before => {}
+                    Ok(text) => {
+                        blobs.insert(slot.clone(), text.clone());
+                        kept.insert(slot.clone(), Some(text));
+                    }
+                    Err(error) => tracing::warn!(%error, slot, "a sealed blob stays as it is"),
+                }
+            }
             SealedChange::Erase(slot) => {
                 blobs.remove(slot);
                 kept.insert(slot.clone(), None);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evergreen_engine::record::{Reading, Record};
+use evergreen_engine::record::{Envelope, Reading, Record};
 use evergreen_engine::store::{
     Claim, ClaimMode, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place,
     Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -58,6 +58,10 @@ impl Store for Gated {
 
     async fn read(&self, _: &WorkflowId, sealed: bool) -> Result<Option<Reading>, StoreError> {
         self.line.ask(|reply| Wish::Read(sealed, reply)).await
+    }
+
+    async fn inbox(&self, _: &WorkflowId) -> Result<Vec<Envelope>, StoreError> {
+        elsewhere("looking into an inbox")
     }
 
     async fn extend(

@@ -38,6 +38,18 @@ both_stores! {
         assert_eq!(sealed["d"], "7");
     }
 
+    async fn an_inbox_is_read_without_a_claim_in_order_and_changes_nothing(w) {
+        assert!(w.store.inbox(&super::id("nobody")).await.unwrap().is_empty());
+        let id = w.created("a").await;
+        w.signalled(creating(&id, "second, with { a blank")).await;
+        let inbox = w.store.inbox(&id).await.unwrap();
+        let payloads: Vec<_> = inbox.iter().map(|e| e.payload.as_str()).collect();
+        assert_eq!(payloads.len(), 2);
+        assert_eq!(payloads[1], "second, with { a blank");
+        let Claimed::Claimed { inbox: handed, .. } = w.claim(&id, "c1").await else { panic!() };
+        assert_eq!(handed, inbox, "the same that a claim hands out");
+    }
+
     async fn a_log_keeps_the_last_entries(w) {
         let id = w.created("a").await;
         w.hold(&id, "c1").await;

@@ -41,6 +41,8 @@ pub(crate) enum Signal {
     Calm,
     Condemn,
     Keep(String),
+    /// Seals anew what is kept, as this.
+    Renew(String),
     Late(u32),
     Finish,
     Panic,
@@ -60,6 +62,9 @@ pub(crate) enum Ended {
     /// Makes the machine panic when it hears of it.
     Absurd(u32),
 }
+
+/// What cannot be sealed.
+pub(crate) const UNOPENABLE: &str = "unopenable";
 
 #[state_machine(
     initial = "Phase::Idle {}",
@@ -149,6 +154,10 @@ impl Chore {
             Input::Signal(Signal::Condemn) => Self::condemn(context),
             Input::Signal(Signal::Keep(text)) => {
                 context.effects.seal("kept", text.clone());
+                Handled
+            }
+            Input::Signal(Signal::Renew(text)) => {
+                context.effects.seal_anew("kept", text.clone());
                 Handled
             }
             Input::Signal(Signal::Finish) => {
@@ -303,6 +312,12 @@ impl Activities<Chore> for Script {
     }
 
     fn seal(&self, _: &WorkflowId, secret: &String, _: &SealedBlobs) -> Result<String, SealError> {
+        if secret == UNOPENABLE {
+            return Err(SealError {
+                id: "it".to_owned(),
+                why: "no key opens it".to_owned(),
+            });
+        }
         Ok(format!("sealed {secret}"))
     }
 

@@ -13,6 +13,7 @@ mod places;
 mod poison;
 mod reconciling;
 mod sandbox;
+mod sealing;
 mod strict;
 mod workers;
 mod world;

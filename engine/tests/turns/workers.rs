@@ -342,6 +342,25 @@ async fn a_store_that_does_not_say_who_it_is_delays_no_claim() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_process_says_of_itself_stands_in_its_line_within_a_second() {
+    let world = World::new();
+    let running = Running::start(&world);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for number in [1, 2] {
+        world.engine.tell_of_process("shoes", number.into());
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let line = world.store.table_get(heartbeat::WORKERS, "worker-1").await;
+        let line = line.unwrap().unwrap();
+        let line: heartbeat::WorkerLine = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            line.more["shoes"], number,
+            "not with the next heartbeat only"
+        );
+    }
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_line_of_a_worker_that_is_silent_is_removed_by_another() {
     let world = World::new();
     let dead = r#"{"host":"gone","version":"1","heartbeat":1}"#;

@@ -186,7 +186,7 @@ async fn run(command: Command, ui: &mut Ui) -> Ended {
         Command::Serve(args) => serve::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Simulator(args) => simulator::run(args).await,
-        Command::Keys(args) => keys::run(&args, ui),
+        Command::Keys(args) => keys::run(args, ui).await,
         Command::Journal(args) => journal::run(args, ui).await,
         Command::Migrate(args) => migrate::run(args, ui).await,
         Command::Doctor(args) => doctor::run(*args, ui).await,

@@ -34,6 +34,10 @@ pub(super) async fn run(args: Args) -> Ended {
     let server = fleet::bind(options).await?;
     let address = server.address();
     let app = fleet::app(config, address, store, salt)?;
+    // Before the first consent or import is sealed here. Whoever works asks again.
+    if let Err(error) = app.agree_on_seal_key().await {
+        tracing::warn!(%error, "which key every worker has is not known yet");
+    }
     tracing::info!(
         worker = app.worker_id(),
         %address,

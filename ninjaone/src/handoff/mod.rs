@@ -21,6 +21,7 @@ pub mod watch;
 use secrecy::SecretString;
 
 use crate::integration::GrantKind;
+use crate::vault::GrantId;
 
 /// What is said whenever a refresh token is handed over.
 pub const MAY_BE_SPENT: &str = "The refresh token was handed over: if its consumer spends it, \
@@ -44,6 +45,8 @@ pub struct Handed {
     pub scope: Option<String>,
     /// Which grant it is of.
     pub grant: GrantKind,
+    /// The consent behind it, where whoever handed it out said so: a generation means nothing without.
+    pub grant_id: Option<GrantId>,
     /// Where it is valid: scheme and host.
     pub instance_url: String,
     /// How often the grant was rotated before this token came.
@@ -82,6 +85,7 @@ fn sample(grant: GrantKind) -> Handed {
         expires_at_ms: 1_759_595_400_000,
         scope: Some("monitoring management".to_owned()),
         grant,
+        grant_id: None,
         instance_url: "https://ca.ninjarmm.com".to_owned(),
         generation: 7,
         warning: None,

@@ -120,6 +120,14 @@ impl Journal {
         self.ask(|reply| Command::Remove(id, reply)).await
     }
 
+    /// Puts entries in the place of those that have their ids: the same pairs, sealed anew. An entry that
+    /// has been removed meanwhile stays removed. What cannot be written stays as it was, and is asked for
+    /// again by whoever finds it; the file forgets what was replaced within the linger of the bounds.
+    pub fn replace(&self, anew: Vec<Entry>) {
+        // A closed journal is sealed anew by whoever opens it next.
+        let _ = self.service.ask(Command::Anew(anew));
+    }
+
     /// Remembers the store's stamp, if it is newer than what was seen so far.
     pub fn saw_stamp(&self, stamp: u64) {
         // A closed journal has nothing to remember.

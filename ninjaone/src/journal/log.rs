@@ -8,6 +8,7 @@
 //! back is all that recovery needs. After a failed sync nobody knows what is on the disk (the kernel
 //! may have dropped the pages and forgotten the error), so the next write replaces the whole file.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use super::board::{Board, Live, lock};
@@ -20,6 +21,8 @@ use super::{Entry, EntryId, JournalError, Limits};
 pub(super) struct Batch {
     pub(super) puts: Vec<Entry>,
     pub(super) gone: Vec<EntryId>,
+    /// Entries that are sealed anew: each takes the place of the one of its id, if that is still there.
+    pub(super) anew: Vec<Entry>,
     pub(super) stamp: u64,
 }
 
@@ -70,13 +73,21 @@ impl Log {
         {
             let mut board = lock(&self.board);
             board.stamp = board.stamp.max(batch.stamp);
+            // No bound refuses these: what they replace goes with them.
+            for entry in batch.anew {
+                if board.live.contains_key(&entry.id) {
+                    accepted.push(Live::written(entry, &mut lines));
+                    self.spent_blobs = true;
+                }
+            }
+            let (renewed, renewed_bytes) = (accepted.len(), lines.len());
             for entry in batch.puts {
                 let before = lines.len();
-                let bytes = board.bytes + before as u64;
-                let entries = board.live.len() + accepted.len();
+                let bytes = board.bytes + (before - renewed_bytes) as u64;
+                let entries = board.live.len() + accepted.len() - renewed;
                 let live = Live::written(entry, &mut lines);
                 if entries >= self.limits.entries_max
-                    || board.bytes + lines.len() as u64 > self.limits.bytes_max
+                    || board.bytes + (lines.len() - renewed_bytes) as u64 > self.limits.bytes_max
                 {
                     lines.truncate(before);
                     board.full = true;
@@ -107,7 +118,7 @@ impl Log {
                 && board.bytes <= self.limits.garbage_bytes_max.max(self.garbage(&board))
         };
         if self.replace || worth_erasing {
-            self.attempt(|log| log.replace_file(&[]))?;
+            self.attempt(|log| log.replace_file(&[], &BTreeSet::new()))?;
         } else if self.unsettled() {
             self.attempt(|log| {
                 log.append(&[])?;
@@ -177,13 +188,14 @@ impl Log {
     /// Makes the accepted puts durable, and writes the rest down along the way.
     fn store(&mut self, accepted: Vec<Live>, lines: &[u8]) -> Result<(), JournalError> {
         let durable = !accepted.is_empty();
+        let written: BTreeSet<EntryId> = accepted.iter().map(|live| live.entry.id).collect();
         let overgrown = {
             let board = lock(&self.board);
             self.garbage(&board) > self.limits.garbage_bytes_max.max(board.bytes)
         };
         self.attempt(|log| {
             if log.replace || overgrown {
-                let outcome = log.replace_file(lines);
+                let outcome = log.replace_file(lines, &written);
                 // Where there is no room for a copy there may still be some for a record.
                 if outcome.is_ok() || log.replace {
                     return outcome;
@@ -247,14 +259,20 @@ impl Log {
         Ok(())
     }
 
-    /// Puts a fresh file with what is alive, and these lines, in the place of the old one.
-    fn replace_file(&mut self, puts: &[u8]) -> Result<(), JournalError> {
+    /// Puts a fresh file with what is alive, and these lines, in the place of the old one. `written` are
+    /// the entries of the lines: what is alive under the same id is what they replace.
+    fn replace_file(
+        &mut self,
+        puts: &[u8],
+        written: &BTreeSet<EntryId>,
+    ) -> Result<(), JournalError> {
         let mut bytes = Vec::new();
         let stamp = {
             let board = lock(&self.board);
             record::stamp(board.stamp, &mut bytes);
-            for live in board.live.values() {
-                record::put(&live.entry, &mut bytes);
+            let kept = board.live.values().map(|live| &live.entry);
+            for entry in kept.filter(|entry| !written.contains(&entry.id)) {
+                record::put(entry, &mut bytes);
             }
             board.stamp
         };

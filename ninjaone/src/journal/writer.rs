@@ -18,6 +18,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 pub(super) enum Command {
     Put(Box<Entry>, Reply<()>),
     Remove(EntryId, Reply<()>),
+    Anew(Vec<Entry>),
     SawStamp(u64),
     Adopt(Reply<Adopted>),
     Close(Reply<()>),
@@ -82,6 +83,7 @@ pub(super) fn serve(
                 batch.gone.push(id);
                 removers.push(reply);
             }
+            Command::Anew(entries) => batch.anew.extend(entries),
             Command::SawStamp(stamp) => batch.stamp = batch.stamp.max(stamp),
             Command::Adopt(_) | Command::Close(_) => {
                 last = Some(command);

@@ -108,8 +108,7 @@ impl Credential {
         context: &mut Context<'_, Credential>,
     ) -> Phase {
         self.failures.last = Some(detail.clone());
-        // Nobody has judged the token, so a person's permission stands.
-        self.failures.reprieved = self.failures.dead.is_some();
+        self.permit_again();
         // Jitter is added, never subtracted.
         let at = until.max(context.now) + timing::spread(2_000, context.random);
         let mut phase = self.try_again(Purpose::Retry, at, Source::Failure, context);
@@ -201,6 +200,11 @@ impl Credential {
         self.last_attempt_at = Some(started_at);
         self.failures.retry_owed = false;
         self.failures.reprieved = false;
+    }
+
+    /// The token was not sent, or nobody looked at it: what a person's reset has permitted stands.
+    pub(super) fn permit_again(&mut self) {
+        self.failures.reprieved = self.failures.dead.is_some();
     }
 
     /// A failed attempt.

@@ -38,6 +38,24 @@ pub enum Signal {
     Reset,
     /// Settings have changed: judge anew what depends on them.
     ConfigurationChanged,
+    /// The key that seals is another: seal anew what is sealed with an older one. Changes nothing else.
+    Reseal,
+}
+
+impl Signal {
+    /// What is sealed in it.
+    pub fn sealed(&self) -> impl Iterator<Item = &Sealed> {
+        let (pair, app) = match self {
+            Self::Connect(new) | Self::Adopt(new) => (Some(&new.pair), new.app.as_ref()),
+            Self::Rescued(rescued) => (Some(&rescued.pair), None),
+            Self::Disconnect { .. }
+            | Self::RefreshNow { .. }
+            | Self::Reset
+            | Self::ConfigurationChanged
+            | Self::Reseal => (None, None),
+        };
+        pair.into_iter().chain(app)
+    }
 }
 
 /// A grant from a consent or from outside, its pair sealed for the signal that carries it.
@@ -163,6 +181,8 @@ pub enum Outcome {
     Unavailable {
         /// What may be shown.
         detail: Detail,
+        /// Whether anything left this process.
+        sent: bool,
         /// The TLS handshake failed.
         tls: bool,
         /// A rejection that no rule knows.
@@ -303,5 +323,36 @@ pub enum Secret {
         /// The generation of the pair that is stored now, where its access token outlives that of
         /// the pair that was kept apart.
         access_of: Option<u64>,
+    },
+    /// What is kept under a name, with the key that seals now.
+    Anew {
+        /// The name.
+        slot: String,
+        /// What it is.
+        kept: Kept,
+    },
+}
+
+/// What is kept sealed, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// The pair that the grant lives on.
+    Pair {
+        /// The grant.
+        grant: GrantId,
+        /// Its generation.
+        generation: u64,
+    },
+    /// The credentials of the grant's own client app.
+    App {
+        /// The grant.
+        grant: GrantId,
+    },
+    /// A pair that is kept apart.
+    Quarantined {
+        /// The grant.
+        grant: GrantId,
+        /// The generation that was spent to get it.
+        base_generation: u64,
     },
 }

@@ -30,7 +30,7 @@ use super::schedule::Attempt;
 use super::{Adoption, adoption};
 use crate::integration::{GrantKind, GrantRef};
 use crate::provider::{Attention, Detail, Reason};
-use crate::vault::Fingerprint;
+use crate::vault::{Fingerprint, GrantId};
 
 type Answer = Outcome<Phase>;
 
@@ -58,7 +58,11 @@ impl Credential {
                 self.failures.reprieved = self.failures.dead.is_some();
                 self.look_again(*attention, Source::Operator, context)
             }
-            Input::Signal(Signal::RefreshNow { source, .. }) if *source != Source::Lazy => {
+            Input::Signal(Signal::RefreshNow {
+                source,
+                grant,
+                generation,
+            }) if *source != Source::Lazy && !self.has_left_behind(*grant, *generation) => {
                 self.look_again(*attention, *source, context)
             }
             Input::Signal(Signal::RefreshNow { .. }) => Handled,
@@ -105,9 +109,7 @@ impl Credential {
                 grant: seen,
                 generation,
             }) => {
-                let moved_on = self.grant.as_ref().is_some_and(|grant| {
-                    seen.is_some_and(|seen| seen != grant.id) || grant.generation > *generation
-                });
+                let moved_on = self.has_left_behind(*seen, *generation);
                 // A lazy caller never shortens a back-off; an operator does. Nobody shortens a pause.
                 let patient = *who == Source::Lazy && *purpose == Purpose::Retry;
                 if moved_on {
@@ -197,9 +199,15 @@ impl Credential {
                     Ended::Throttled { until, detail } => self.throttled(*until, detail, context),
                     Ended::Unavailable {
                         detail,
+                        sent,
                         tls,
                         unclassified,
-                    } => self.unavailable(detail, *tls, *unclassified, context),
+                    } => {
+                        if !sent {
+                            self.permit_again();
+                        }
+                        self.unavailable(detail, *tls, *unclassified, context)
+                    }
                     Ended::Unknown { detail } => {
                         self.unknown(detail, *started_at, harmless, context)
                     }
@@ -290,7 +298,7 @@ impl Credential {
                 | Signal::Reset
                 | Signal::ConfigurationChanged,
             ) => Handled,
-            Input::Signal(Signal::Connect(_) | Signal::Adopt(_)) => Super,
+            Input::Signal(Signal::Connect(_) | Signal::Adopt(_) | Signal::Reseal) => Super,
         }
     }
 
@@ -316,6 +324,10 @@ impl Credential {
             Input::Signal(Signal::Disconnect { reason }) => {
                 Transition(self.disconnect(reason, context))
             }
+            Input::Signal(Signal::Reseal) => {
+                self.reseal(context);
+                Handled
+            }
             _ => Super,
         }
     }
@@ -327,6 +339,15 @@ fn or_stay(phase: Option<Phase>) -> Answer {
 }
 
 impl Credential {
+    /// Whether what an asker saw is not what is there now: another grant has taken its place, or it was
+    /// rotated since. A number of rotations means nothing without the grant that it counts.
+    fn has_left_behind(&self, seen: Option<GrantId>, generation: u64) -> bool {
+        self.grant.as_ref().is_some_and(|grant| match seen {
+            Some(seen) if seen != grant.id => true,
+            _ => grant.generation > generation,
+        })
+    }
+
     /// Finds out whether what a person was to put right has been put right.
     fn look_again(
         &mut self,

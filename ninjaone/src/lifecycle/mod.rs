@@ -8,6 +8,7 @@
 //! | `grants.rs` | new grants and rotated pairs: which generation wins |
 //! | `adoption.rs` | whether tokens from outside are better than what is stored |
 //! | `rescue.rs` | pairs that could not be committed when they came |
+//! | `reseal.rs` | sealing anew what a grant keeps |
 //! | `failures.rs` | what follows from each way to fail |
 //! | `timing.rs` | when the next request leaves, as arithmetic |
 //! | `schedule.rs` | the one timer and the several deadlines behind it |
@@ -24,6 +25,7 @@ mod inputs;
 mod machine;
 mod record;
 mod rescue;
+mod reseal;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -33,8 +35,8 @@ mod workflow;
 pub use adoption::{Adoption, adoption};
 pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
 
-pub use inputs::{Issued, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
 pub(crate) use record::record;
+pub use inputs::{Issued, Kept, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
 pub use timing::Settings;
 
 /// The name of the machine, as it is stored.

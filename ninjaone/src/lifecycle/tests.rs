@@ -9,6 +9,7 @@
 //! | `retries.rs` | the one immediate retry, back-off, pauses |
 //! | `salvaged.rs` | refresh tokens saved from an answer that was cut |
 //! | `verdicts.rs` | what a rejection is taken for, and what a reset permits |
+//! | `reseal.rs` | sealing anew changes nothing else |
 //! | `told.rs` | what is told to the outside, and how often |
 //! | `records.rs` | what the log calls each transition |
 
@@ -16,6 +17,7 @@ mod adoption;
 mod bench;
 mod records;
 mod rescued;
+mod reseal;
 mod retries;
 mod salvaged;
 mod stored;

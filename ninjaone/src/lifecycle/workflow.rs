@@ -45,6 +45,7 @@ impl Workflow for Credential {
                 Signal::Rescued(_) => "Rescued",
                 Signal::Reset => "Reset",
                 Signal::ConfigurationChanged => "ConfigurationChanged",
+                Signal::Reseal => "Reseal",
             },
             Input::Outcome(outcome) => match outcome {
                 Ended::Refreshed(_) => "Refreshed",

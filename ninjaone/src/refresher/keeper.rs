@@ -122,6 +122,30 @@ impl Keeper {
         }
     }
 
+    /// Seals anew the entries that are sealed with a key behind the one that seals now. Those that a turn
+    /// is about to commit go by themselves; those that no key opens stay as they are.
+    pub fn reseal(&self) {
+        let sealing = self.ring.current();
+        if self.journal.key_ids().iter().all(|id| id == sealing) {
+            return;
+        }
+        let anew = |mut entry: Entry| match self.ring.seal_anew(&entry.place(), &entry.sealed) {
+            Ok(sealed) if sealed != entry.sealed => {
+                entry.sealed = sealed;
+                Some(entry)
+            }
+            Ok(_) => None,
+            Err(why) => {
+                tracing::debug!(entry = %entry.id, %why, "an entry of the journal stays sealed as it is");
+                None
+            }
+        };
+        let anew: Vec<Entry> = self.idle().into_iter().filter_map(anew).collect();
+        if !anew.is_empty() {
+            self.journal.replace(anew);
+        }
+    }
+
     fn aging(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, EntryId)>> {
         self.aging.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -316,5 +340,37 @@ mod tests {
         // Whatever ends a turn, its pair is not forgotten.
         drop(keeper.put(&id, "claim", &issued()).await.unwrap());
         assert!(keeper.has_left_over());
+    }
+    #[tokio::test]
+    async fn what_waits_is_sealed_anew_and_still_opens_and_what_nobody_can_open_stays() {
+        let key = || KeyRing::generate().unwrap().printable;
+        let (old, new, lost) = (key(), key(), key());
+        let ring = |keys: &[&secrecy::SecretString]| {
+            let keys: Vec<_> = keys.iter().map(|key| key.expose_secret()).collect();
+            Arc::new(KeyRing::parse(&keys.join(",")).unwrap())
+        };
+        let disk = crate::journal::MemoryDisk::default();
+        let salt = Arc::new(FingerprintKey::random());
+        let id = WorkflowId::new(crate::lifecycle::KIND, "acme/prod@user").unwrap();
+        for key in [&old, &lost] {
+            let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
+            let keeper = Keeper::new(ring(&[key]), Arc::clone(&salt), journal.unwrap());
+            drop(keeper.put(&id, "claim", &issued()).await.unwrap());
+        }
+        let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
+        let both = ring(&[&new, &old]);
+        let keeper = Keeper::new(Arc::clone(&both), salt, journal.unwrap());
+        keeper.reseal();
+        let keys = keeper.journal().key_ids();
+        assert!(keys.contains(both.current()) && keys.len() == 2, "{keys:?}");
+        let entries = keeper.journal().entries();
+        let new_only = ring(&[&new]);
+        let opened = entries
+            .iter()
+            .filter_map(|e| new_only.open_pair(&e.place(), &e.sealed).ok());
+        let tokens: Vec<_> = opened
+            .map(|p| p.access_token.expose_secret().to_owned())
+            .collect();
+        assert_eq!(tokens, ["A1"]);
     }
 }

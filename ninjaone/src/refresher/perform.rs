@@ -246,9 +246,10 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
         Answer::Unavailable {
             why: Why::Withheld, ..
         } => return Outcome::NotSent,
-        Answer::Unavailable { tls, .. } => {
+        Answer::Unavailable { tls, not_sent, .. } => {
             return Outcome::Unavailable {
                 detail,
+                sent: !not_sent,
                 tls,
                 unclassified: false,
             };
@@ -256,6 +257,7 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
         Answer::Unclassified => {
             return Outcome::Unavailable {
                 detail,
+                sent: true,
                 tls: false,
                 unclassified: true,
             };

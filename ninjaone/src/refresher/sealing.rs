@@ -3,7 +3,7 @@
 use evergreen_engine::record::SealedBlobs;
 use evergreen_engine::{SealError, WorkflowId};
 
-use crate::lifecycle::{Issued, Rescued, Secret};
+use crate::lifecycle::{Issued, Kept, Rescued, Secret};
 use crate::vault::{GrantId, KeyRing, OpenError, Pair, Place, Sealed, Workflow};
 
 /// The workflow's name, as sealed blobs are bound to it.
@@ -130,8 +130,33 @@ pub(super) fn seal(
             }
             ring.seal_pair(&to, &pair)
         }
+        Secret::Anew { slot, kept } => {
+            let stored = blob(blobs, slot).map_err(failed)?;
+            ring.seal_anew(&place(workflow, *kept), &stored)
+                .map_err(failed)?
+        }
     };
     Ok(sealed.to_string())
+}
+
+/// Where it is kept.
+fn place(workflow: Workflow<'_>, kept: Kept) -> Place<'_> {
+    match kept {
+        Kept::Pair { grant, generation } => Place::Stored {
+            workflow,
+            grant,
+            generation,
+        },
+        Kept::App { grant } => Place::Client { workflow, grant },
+        Kept::Quarantined {
+            grant,
+            base_generation,
+        } => Place::Quarantine {
+            workflow,
+            grant,
+            base_generation,
+        },
+    }
 }
 
 /// Reads a blob that is stored under a name.

@@ -18,6 +18,13 @@ impl Found {
         StatusView::of(&self.grant, &self.view)
     }
 
+    /// Whether a person has ended it, and nothing is on its way to it.
+    fn is_ended(&self) -> bool {
+        let reading = &self.view.reading;
+        let over = matches!(&self.view.machine, Ok((_, Phase::Disconnected {})));
+        over && reading.inbox_len == 0 && !reading.record.barrier
+    }
+
     /// Data and state.
     pub(super) fn machine(&self) -> Result<(&Credential, &Phase), ServiceError> {
         match &self.view.machine {
@@ -54,18 +61,22 @@ impl App {
         }))
     }
 
-    /// The grant that a verb means: the one that was named, else `user`, else `client`.
+    /// The grant that a verb means: the one that was named, else `user` if there is one, else `client`.
+    /// What is left of a grant that was disconnected is meant only where there is nothing else.
     pub(super) async fn meant(&self, target: &Target) -> Result<Found, ServiceError> {
         let kinds = match target.grant {
             Some(kind) => vec![kind],
             None => vec![GrantKind::User, GrantKind::Client],
         };
+        let mut ended = None;
         for kind in kinds {
-            if let Some(found) = self.find(&target.integration.grant(kind), false).await? {
-                return Ok(found);
+            match self.find(&target.integration.grant(kind), false).await? {
+                Some(found) if found.is_ended() => ended = ended.or(Some(found)),
+                Some(found) => return Ok(found),
+                None => {}
             }
         }
-        Err(ServiceError::NotFound {
+        ended.ok_or_else(|| ServiceError::NotFound {
             what: target.to_string(),
         })
     }

@@ -3,12 +3,15 @@
 //! | file | holds |
 //! |---|---|
 //! | `start.rs` | putting an [`App`] together, and what it does in the background |
+//! | `settings.rs` | what timers and requests depend on, so that a change is noticed |
+//! | `seal_keys.rs`, `rotate` | which key seals, and what the workers tell of it; rotating it |
 //! | `stamp.rs` | by what a store is known that was restored from a backup |
 //! | `find.rs` | which grant is meant, and reading it |
 //! | `show.rs`, `list.rs` | status and history of one; all, page by page |
 //! | `explain` | what is, what was, and why it did not fire |
 //! | `fleet.rs`, `examine.rs` | the fleet at a glance; what `doctor` asks beyond that |
-//! | `token.rs` | handing out tokens; the lazy refresh |
+//! | `token.rs`, `handout.rs` | handing out tokens, the lazy refresh; what a grant has to give |
+//! | `memory.rs` | what was read last, for while the store does not answer |
 //! | `operate.rs` | refresh, reset, disconnect, backfill |
 //! | `adopt.rs`, `offer.rs` | tokens from outside, and client grants |
 //! | `consent` | a person's consent, from the ticket to the callback |
@@ -25,12 +28,19 @@ mod feed;
 mod find;
 mod fleet;
 mod follow;
+mod handout;
 mod list;
 mod offer;
+mod memory;
 mod operate;
+mod rotate;
+mod seal_keys;
+mod settings;
 mod show;
 mod stamp;
 mod start;
+#[cfg(test)]
+mod tests;
 mod token;
 mod view;
 mod waiting;
@@ -45,6 +55,8 @@ pub use follow::Follow;
 pub use list::{ListQuery, Listing};
 pub use offer::{AdoptOptions, Adopted, ClientConnect, Offer};
 pub use operate::{BackfillAsk, RequeueAnswer};
+pub use rotate::{Rotation, RotationProgress, STILL_MAX, Use, UsePlace};
+pub use seal_keys::ToldKeys;
 pub use start::{App, AppOptions, StartError, Surroundings};
 pub use token::TokenAsk;
 pub use view::{ProviderView, StatusView};

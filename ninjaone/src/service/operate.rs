@@ -87,6 +87,7 @@ impl App {
     pub async fn disconnect(&self, target: &Target) -> Result<Vec<StatusView>, ServiceError> {
         let mut shown = Vec::new();
         for found in self.all_meant(target).await? {
+            self.0.memory.forget(&found.grant);
             let signal = Signal::Disconnect {
                 reason: "user_requested".to_owned(),
             };

@@ -6,17 +6,18 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use evergreen_engine::limits::LimitsError;
-use evergreen_engine::store::{Store, StoreError};
+use evergreen_engine::store::Store;
 use evergreen_engine::worker::{self, Stopped, WorkerOptions};
-use evergreen_engine::{Activities, Delivery, Engine, Limits, Platform};
+use evergreen_engine::{Activities, Engine, Limits, Platform};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Glance;
 use super::follow::Hub;
+use super::memory::Memory;
 use super::stamp::Stamping;
 use super::waiting::Waiting;
 use crate::journal::{self, Entry, Journal, JournalError, MemoryDisk};
-use crate::lifecycle::{Credential, KIND, Phase, Settings, Signal};
+use crate::lifecycle::{Credential, Settings};
 use crate::provider::{
     BuildFailed, ClientApp, HostPolicy, HttpOptions, TokenEndpoint, TokenEndpointOptions,
 };
@@ -26,8 +27,6 @@ use crate::vault::{FingerprintKey, HexError, KeyRing};
 
 /// How often it is looked whether the store is still the same run of the same server.
 const RUN_CHECK: Duration = Duration::from_secs(5);
-/// The plain table that holds what the fleet's timers were computed with.
-const SETTINGS: &str = "settings";
 
 /// What an app needs to know.
 pub struct AppOptions {
@@ -102,6 +101,7 @@ pub(super) struct Inner {
     pub(super) public_url: String,
     pub(super) redirect_uri: String,
     pub(super) worker_id: String,
+    pub(super) memory: Memory,
     pub(super) waiting: Waiting,
     pub(super) hub: Hub,
     pub(super) glance: Glance,
@@ -192,6 +192,7 @@ impl App {
             public_url: options.public_url,
             redirect_uri: options.redirect_uri,
             worker_id: options.worker_id,
+            memory: Memory::default(),
             waiting: Waiting::default(),
             hub: Hub::default(),
             glance: Glance::default(),
@@ -228,6 +229,9 @@ impl App {
 
     /// Runs a worker, with the journal's replay beside it, until `shutdown` resolves; then drains.
     pub async fn work(&self, host: String, shutdown: impl Future<Output = ()> + Send) -> Stopped {
+        if let Err(error) = self.agree_on_seal_key().await {
+            tracing::warn!(%error, "which key every worker has is not known; the first of the ring seals");
+        }
         let stop = CancellationToken::new();
         // Cut short wherever it is: what it does can be done again.
         let watch = tokio::spawn({
@@ -297,6 +301,11 @@ impl App {
                 tracing::debug!(%error, "the store's stamp was not compared");
             }
             keeper.sweep().await;
+            if let Err(error) = self.agree_on_seal_key().await {
+                tracing::debug!(%error, "the seal keys of the others are not known");
+            }
+            keeper.reseal();
+            self.0.memory.sweep();
             self.mark_left_over();
             if !settings_told {
                 match self.tell_settings().await {
@@ -310,58 +319,6 @@ impl App {
                 () = tokio::time::sleep(RUN_CHECK) => {}
             }
         }
-    }
-
-    /// If the fleet's timers were computed with other settings, every healthy grant is told; if it
-    /// spoke to the provider with other credentials or had other keys, every grant that may have
-    /// waited for these.
-    async fn tell_settings(&self) -> Result<(), StoreError> {
-        let parts = &self.0.refresher;
-        let settings = &parts.settings;
-        let timing = format!(
-            "buffer={:?} min_delay={:?} client={:?}",
-            settings.refresh_buffer, settings.refresh_min_delay, settings.client_id
-        );
-        let secret = parts.client.as_ref().and_then(|c| c.client_secret.as_ref());
-        let secret = secret.map(|secret| parts.fingerprints.fingerprint(secret).to_string());
-        let keys: Vec<_> = parts.ring.ids().collect();
-        let access = format!("{timing} secret={secret:?} keys={keys:?}");
-        let moved = self.has_changed("timing", &timing).await?;
-        let opened = self.has_changed("access", &access).await?;
-        if moved || opened {
-            tracing::info!("the settings have changed; what depends on them is judged anew");
-            let mut cursor = None;
-            loop {
-                let (some, next) = self.store().walk(KIND, cursor, 200).await?;
-                for (id, record) in some {
-                    let machine = evergreen_engine::engine::view::<Credential>(&record);
-                    let concerned = match machine {
-                        Ok((_, Phase::Scheduled { .. })) => moved,
-                        Ok((_, Phase::Active { .. })) => true,
-                        _ => false,
-                    };
-                    if concerned {
-                        let signal = Signal::ConfigurationChanged;
-                        let engine = &self.0.engine;
-                        engine
-                            .signal::<Credential>(&id, &signal, Delivery::default())
-                            .await?;
-                    }
-                }
-                cursor = next;
-                if cursor.is_none() {
-                    break;
-                }
-            }
-        }
-        self.store().table_put(SETTINGS, "timing", &timing).await?;
-        self.store().table_put(SETTINGS, "access", &access).await
-    }
-
-    /// Whether the fleet ran with something else before.
-    async fn has_changed(&self, field: &str, mine: &str) -> Result<bool, StoreError> {
-        let stored = self.store().table_get(SETTINGS, field).await?;
-        Ok(stored.is_some_and(|stored| stored != mine))
     }
 
     /// Whether this process can do its work; every reason why not.

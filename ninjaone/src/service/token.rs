@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use evergreen_engine::{Delivery, Millis};
-use secrecy::ExposeSecret;
+use evergreen_engine::Delivery;
 
 use super::error::Recovery;
-use super::find::Found;
+use super::handout::{Served, next_attempt, retry_after_s};
+use super::memory::{ReadAt, Recalled, named};
 use super::operate::at_rest;
 use super::{App, ServiceError};
 use crate::handoff::Handed;
 use crate::integration::{GrantKind, GrantRef, IntegrationId, Target};
-use crate::lifecycle::{Credential, Grant, Phase, Signal, Source, timing};
-use crate::refresher::stored_pair;
+use crate::lifecycle::{Credential, Signal, Source};
 
 /// What is asked of a token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub struct TokenAsk {
 
 impl App {
     /// A valid access token: of the named grant, else of `client` if that can be served now, else of
-    /// `user`.
+    /// `user`. While the store does not answer, what this process has read within the last minute counts.
     ///
     /// # Errors
     /// There is none now: the error says what helps.
@@ -33,30 +32,30 @@ impl App {
         if let Some(kind) = target.grant {
             return self.token_of(&target.integration.grant(kind), ask).await;
         }
-        let client = self
-            .token_of(&target.integration.grant(GrantKind::Client), ask)
-            .await;
-        if matches!(client, Ok(_) | Err(ServiceError::StoreAway { .. })) {
-            return client;
+        let grant = target.integration.grant(GrantKind::Client);
+        let client = match self.token_of(&grant, ask).await {
+            Ok(handed) => return Ok(handed),
+            Err(error) => error,
+        };
+        // Whether the client grant has a token is not known: a user's is not given in its place.
+        let away = matches!(client, ServiceError::StoreAway { .. });
+        if away && !matches!(self.0.memory.recall(&grant, ask), Recalled::NoToken) {
+            return Err(client);
         }
-        match self
-            .token_of(&target.integration.grant(GrantKind::User), ask)
-            .await
-        {
-            // Only the client grant exists: what is wrong with it is the answer.
-            Err(ServiceError::NotFound { .. }) => match client {
-                Err(ServiceError::NotFound { .. }) => Err(ServiceError::NotFound {
-                    what: target.integration.to_string(),
-                }),
-                client => client,
-            },
-            user => user,
-        }
+        let grant = target.integration.grant(GrantKind::User);
+        self.token_of(&grant, ask).await.map_err(|user| {
+            match (is_not_there(&client), is_not_there(&user)) {
+                // Only the client grant is there: what is wrong with it is the answer.
+                (false, true) => client,
+                (true, true) if matches!(user, ServiceError::NotFound { .. }) => client,
+                _ => user,
+            }
+        })
     }
 
     /// A token in the place of one that the provider refused although it should be valid: the grant is
-    /// refreshed, unless that has happened since the refused one was handed out. One request, whoever
-    /// asks for it.
+    /// refreshed, unless that has happened since the refused one was handed out, or another grant has
+    /// taken its place. One request, whoever asks for it.
     ///
     /// # Errors
     /// There is none now: the error says what helps.
@@ -66,21 +65,24 @@ impl App {
         refused: &Handed,
     ) -> Result<Handed, ServiceError> {
         let grant = integration.grant(refused.grant);
+        self.0.memory.refused(&grant, refused);
         let what = || ServiceError::NotFound {
             what: integration.to_string(),
         };
         let found = self.find(&grant, false).await?.ok_or_else(what)?;
         let signal = Signal::RefreshNow {
             source: Source::Lazy,
-            grant: found.machine()?.0.grant.as_ref().map(|stored| stored.id),
+            // What was refused, not what is there now: that may be another consent's.
+            grant: refused.grant_id,
             generation: refused.generation,
         };
         self.tell(&found, &signal, Delivery::default()).await?;
         let found = self.drive_until(&found.grant, false, at_rest).await?;
         let fresh = self.token_of(&grant, &TokenAsk::default()).await?;
-        if fresh.generation != refused.generation {
+        if named(&fresh) != named(refused) {
             return Ok(fresh);
         }
+        self.0.memory.refused(&grant, refused);
         let (credential, phase) = found.machine()?;
         let now = found.view.reading.now;
         Err(ServiceError::TryLater {
@@ -93,39 +95,65 @@ impl App {
         })
     }
 
+    /// By the store; by memory where that does not answer.
     async fn token_of(&self, grant: &GrantRef, ask: &TokenAsk) -> Result<Handed, ServiceError> {
+        match self.token_by_the_store(grant, ask).await {
+            Err(away @ ServiceError::StoreAway { .. }) => match self.0.memory.recall(grant, ask) {
+                Recalled::Token(handed) => Ok(*handed),
+                Recalled::NoToken | Recalled::Nothing => Err(away),
+            },
+            told => told,
+        }
+    }
+
+    async fn token_by_the_store(
+        &self,
+        grant: &GrantRef,
+        ask: &TokenAsk,
+    ) -> Result<Handed, ServiceError> {
+        let memory = &self.0.memory;
         let mut tried = None;
         for _ in 0..5 {
-            let found = self
-                .find(grant, true)
-                .await?
-                .ok_or_else(|| ServiceError::NotFound {
-                    what: grant.integration().to_string(),
-                })?;
+            let read_at = ReadAt::now();
+            let found = self.find(grant, true).await?;
+            // Until it turns out that it has a token to give.
+            let no_token = || memory.remember(grant, read_at, None);
+            let Some(found) = found else {
+                no_token();
+                return Err(super::find::gone(grant.integration()));
+            };
             if found.view.reading.record.barrier {
                 // Somebody was promised that this is over: first make it so.
+                no_token();
                 self.drive(&found.id).await?;
                 continue;
             }
             let (credential, phase) = found.machine()?;
             let Some(stored) = &credential.grant else {
+                no_token();
                 if credential.epoch == 0 {
-                    return Err(ServiceError::NotFound {
-                        what: grant.integration().to_string(),
-                    });
+                    return Err(super::find::gone(grant.integration()));
                 }
                 return Err(ServiceError::NeedsAttention {
                     integration: grant.to_string(),
-                    why: "disconnected".to_owned(),
+                    why: DISCONNECTED.to_owned(),
                     recovery: Recovery::Reconnect,
                 });
             };
             let seen = (stored.id, stored.generation);
-            match self.serve(&found, credential, phase, stored, ask, tried.is_some())? {
+            let served = self.serve(&found, credential, phase, stored, ask, tried.is_some());
+            let there = match &served {
+                Ok(Served::Token(handed)) => Some(handed),
+                Ok(Served::Refresh { meanwhile, .. }) => meanwhile.as_ref(),
+                Err(_) => None,
+            };
+            let life = stored.life().unwrap_or(0);
+            memory.remember(grant, read_at, there.map(|handed| (&**handed, life)));
+            match served? {
                 Served::Token(handed) => return Ok(*handed),
                 // The attempt that was waited for changed nothing.
-                Served::Refresh(error) if tried == Some(seen) => return Err(error),
-                Served::Refresh(_) => {
+                Served::Refresh { error, .. } if tried == Some(seen) => return Err(error),
+                Served::Refresh { .. } => {
                     tried = Some(seen);
                     let (grant_id, generation) = seen;
                     let signal = Signal::RefreshNow {
@@ -162,119 +190,16 @@ impl App {
         let at = next_attempt(&found, phase);
         Ok(reading.inbox_len > 0 || at.is_some_and(|at| at <= reading.now))
     }
+}
 
-    /// The token, or what is to be answered if a refresh does not help.
-    fn serve(
-        &self,
-        found: &Found,
-        credential: &Credential,
-        phase: &Phase,
-        stored: &Grant,
-        ask: &TokenAsk,
-        tried: bool,
-    ) -> Result<Served, ServiceError> {
-        let now = found.view.reading.now;
-        let left = stored.expires_at.unwrap_or(now).saturating_sub(now);
-        let life = stored.life().unwrap_or(0);
-        let valid = left > 0 && stored.bearer;
-        let asked = ask
-            .min_validity
-            .map(|span| Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX));
-        let wanted = asked.map_or(0, |ms| ms.min(life / 2));
-        let shortened = asked.is_some_and(|ms| ms > life / 2 && life > 0);
-        let enough = left >= wanted.max(timing::mandatory_window(life));
-        let later = || ServiceError::TryLater {
-            integration: found.grant.to_string(),
-            why: credential.failures.last.as_ref().map_or_else(
-                || "the refresh has not succeeded yet".to_owned(),
-                ToString::to_string,
-            ),
-            after_s: retry_after_s(next_attempt(found, phase), now),
-        };
-        let usable = valid && left >= wanted;
-        let warning = match phase {
-            Phase::ReconnectRequired { reason } if usable => Some(reason.as_str().to_owned()),
-            Phase::Active { attention } if usable => Some(attention.as_str().to_owned()),
-            Phase::ReconnectRequired { reason } => {
-                return Err(ServiceError::NeedsAttention {
-                    integration: found.grant.to_string(),
-                    why: reason.as_str().to_owned(),
-                    recovery: Recovery::Reconnect,
-                });
-            }
-            Phase::Active { attention } => {
-                return Err(ServiceError::NeedsAttention {
-                    integration: found.grant.to_string(),
-                    why: attention.as_str().to_owned(),
-                    recovery: Recovery::FixConfiguration,
-                });
-            }
-            Phase::Disconnected {} => {
-                return Err(ServiceError::NeedsAttention {
-                    integration: found.grant.to_string(),
-                    why: "disconnected".to_owned(),
-                    recovery: Recovery::Reconnect,
-                });
-            }
-            Phase::Scheduled { .. } | Phase::Refreshing { .. } => {
-                let short = left < wanted;
-                if !valid || (!enough && (!tried || short)) {
-                    return Ok(Served::Refresh(later()));
-                }
-                shortened.then(|| "min_validity_shortened".to_owned())
-            }
-        };
-        let warning = warning.or_else(|| credential.warning.clone());
-        let sealed = &found.view.reading.sealed;
-        let pair = stored_pair(
-            &self.0.refresher,
-            &found.id,
-            stored.id,
-            stored.generation,
-            sealed,
-        )
-        .map_err(|why| ServiceError::NeedsAttention {
-            integration: found.grant.to_string(),
-            why: format!("undecryptable: {why}"),
-            recovery: Recovery::FixConfiguration,
-        })?;
-        if pair.access_token.expose_secret().is_empty() {
-            return Ok(Served::Refresh(later()));
-        }
-        Ok(Served::Token(Box::new(Handed {
-            access_token: pair.access_token,
-            refresh_token: pair.refresh_token.filter(|_| ask.with_refresh_token),
-            token_type: "Bearer".to_owned(),
-            expires_in_s: left / 1_000,
-            expires_at_ms: i64::try_from(now + left).unwrap_or(i64::MAX),
-            scope: stored.scopes.clone(),
-            grant: found.grant.kind(),
-            instance_url: stored.instance_url.clone(),
-            generation: stored.generation,
-            warning,
-        })))
+/// The word for a grant that a person has ended.
+const DISCONNECTED: &str = "disconnected";
+
+/// Whether there is no such grant, or not any more.
+fn is_not_there(error: &ServiceError) -> bool {
+    match error {
+        ServiceError::NotFound { .. } => true,
+        ServiceError::NeedsAttention { why, .. } => why == DISCONNECTED,
+        _ => false,
     }
-}
-
-enum Served {
-    Token(Box<Handed>),
-    /// A refresh is needed; the error for the case that it does not help.
-    Refresh(ServiceError),
-}
-
-/// When the next attempt can be made: not while the host is left alone.
-fn next_attempt(found: &Found, phase: &Phase) -> Option<Millis> {
-    match phase {
-        Phase::Scheduled { at, .. } => {
-            Some(found.view.reading.record.visible_at.unwrap_or(0).max(*at))
-        }
-        _ => None,
-    }
-}
-
-/// When it makes sense to ask again.
-fn retry_after_s(next_attempt: Option<Millis>, now: Millis) -> u64 {
-    next_attempt.map_or(2, |at| {
-        at.saturating_sub(now).div_ceil(1_000).clamp(1, 3_600)
-    })
 }

@@ -2,12 +2,17 @@
 //!
 //! A key is written `id:base64`: an id of 1 to 32 characters of `A-Z a-z 0-9 _ -`, a colon, and 32
 //! bytes in base64, all printable ASCII. A ring is a list of keys separated by commas or line ends;
-//! the first is the current one and seals, all of them open. To rotate, put a new key in front; take
-//! the old one out once `evergreen keys rotate` says that nothing uses it any more.
+//! the first seals, all of them open. To rotate, put a new key in front; take the old one out once
+//! `evergreen keys rotate` says that nothing uses it any more.
+//!
+//! While a new ring is being given to a fleet, one worker after the other, a worker that has it must
+//! not seal what those that lack it cannot open. So which key seals can be set: the first that
+//! everybody has ([`KeyRing::seal_with_first`]).
 
 use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -17,7 +22,7 @@ use rand::rngs::{SysError, SysRng};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
-use super::apikey;
+use super::{FingerprintKey, apikey};
 
 const KEY_BYTES: usize = 32;
 const ID_CHARACTERS_MAX: usize = 32;
@@ -32,8 +37,10 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 
 /// The seal keys of a fleet. Wiped when dropped, never shown.
 pub struct KeyRing {
-    /// Never empty; the first one seals.
+    /// Never empty.
     keys: Vec<Key>,
+    /// Which of them seals.
+    sealing: AtomicUsize,
 }
 
 pub(super) struct Key {
@@ -138,13 +145,45 @@ impl KeyRing {
         &self.sealing().id
     }
 
-    /// The ids of all keys, the current one first.
+    /// The id of the first key: the one that is meant to seal.
+    #[must_use]
+    pub fn first(&self) -> &str {
+        &self.keys[0].id
+    }
+
+    /// The ids of all keys, in their order.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.id.as_str())
     }
 
+    /// Seals from now on with the first key that this is true of, or with the very first if it is true
+    /// of none. Tells whether that is another than before.
+    pub fn seal_with_first(&self, everybody_has: impl Fn(&str) -> bool) -> bool {
+        let shared = self.keys.iter().position(|key| everybody_has(&key.id));
+        let chosen = shared.unwrap_or(0);
+        self.sealing.swap(chosen, Ordering::Relaxed) != chosen
+    }
+
+    /// What tells this ring from one with the same ids and other keys, and says nothing of the keys: each
+    /// id with the keyed fingerprint of its key.
+    #[must_use]
+    pub fn prints(&self, salt: &FingerprintKey) -> Vec<String> {
+        let print = |key: &Key| {
+            let text = SecretString::from(STANDARD.encode(key.material.expose_secret()));
+            format!("{}={}", key.id, salt.fingerprint(&text))
+        };
+        self.keys.iter().map(print).collect()
+    }
+
     pub(super) fn sealing(&self) -> &Key {
-        &self.keys[0]
+        // It was found in this very list.
+        &self.keys[self.sealing.load(Ordering::Relaxed)]
+    }
+
+    /// Whether the key of this id stands behind the one that seals; `None` if the ring lacks it.
+    pub(super) fn is_behind(&self, id: &str) -> Option<bool> {
+        let at = self.keys.iter().position(|key| key.id == id)?;
+        Some(at > self.sealing.load(Ordering::Relaxed))
     }
 
     pub(super) fn key(&self, id: &str) -> Option<&Key> {
@@ -172,7 +211,10 @@ impl KeyRing {
             }
             keys.push(key);
         }
-        Ok(Self { keys })
+        Ok(Self {
+            keys,
+            sealing: AtomicUsize::new(0),
+        })
     }
 }
 

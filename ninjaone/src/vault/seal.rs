@@ -108,10 +108,19 @@ impl KeyRing {
             .map_err(|_| OpenError::WrongPlaceOrDamaged)
     }
 
-    /// Whether the current key sealed it; if not, `keys rotate` seals it anew.
-    #[must_use]
-    pub fn is_current(&self, sealed: &Sealed) -> bool {
-        sealed.key_id == self.current()
+    /// Seals a blob anew for the place where it is, if the key that sealed it stands behind the one that
+    /// seals now; else it stays as it is.
+    ///
+    /// # Errors
+    /// As [`KeyRing::open`]: what does not open is nobody's to replace.
+    pub fn seal_anew(&self, place: &Place<'_>, sealed: &Sealed) -> Result<Sealed, OpenError> {
+        match self.is_behind(&sealed.key_id) {
+            Some(true) => Ok(self.seal(place, &self.open(place, sealed)?)),
+            Some(false) => Ok(sealed.clone()),
+            None => Err(OpenError::UnknownKey {
+                key_id: sealed.key_id.clone(),
+            }),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evergreen_engine::record::{Reading, Record};
+use evergreen_engine::record::{Envelope, Reading, Record};
 use evergreen_engine::store::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Reconciled,
     Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -123,6 +123,10 @@ impl Store for Watched {
 
     async fn read(&self, id: &WorkflowId, sealed: bool) -> Result<Option<Reading>, StoreError> {
         self.store().read(id, sealed).await
+    }
+
+    async fn inbox(&self, id: &WorkflowId) -> Result<Vec<Envelope>, StoreError> {
+        self.store().inbox(id).await
     }
 
     async fn extend(

@@ -18,6 +18,8 @@ mod moved_on;
 mod processes;
 mod reading;
 mod records;
+mod full_disk;
+mod keys;
 mod scheduling;
 mod secrecy;
 mod startup;

@@ -34,7 +34,7 @@ use super::{
 use crate::id::WorkflowId;
 use crate::limits::PARTITIONS_DEFAULT;
 use crate::machine::Millis;
-use crate::record::{Reading, Record};
+use crate::record::{Envelope, Reading, Record};
 
 pub use self::lists::Inspection;
 pub use self::snapshot::Snapshot;
@@ -151,6 +151,10 @@ impl Store for MemoryStore {
     ) -> Result<Option<Reading>, StoreError> {
         let (space, now) = self.at_once();
         Ok(lists::read(&space, now, id, with_sealed))
+    }
+
+    async fn inbox(&self, id: &WorkflowId) -> Result<Vec<Envelope>, StoreError> {
+        Ok(self.inspect(id).inbox)
     }
 
     async fn extend(

@@ -16,7 +16,7 @@ use super::ways::Ways;
 use crate::id::WorkflowId;
 use crate::limits::HEADS;
 use crate::machine::Millis;
-use crate::record::Record;
+use crate::record::{Envelope, Record};
 use crate::store::{Look, OutboxEntry, Peek, StoreError, StreamEntry};
 
 const PEEKING: &str = "peeking";
@@ -301,6 +301,22 @@ pub(super) async fn log(
     let mut command = cmd("LRANGE");
     command.arg(&key).arg(0).arg(-1);
     ways.query("reading a log", &key, &command).await
+}
+
+pub(super) async fn inbox(
+    ways: &Ways,
+    keys: &Keys,
+    id: &WorkflowId,
+) -> Result<Vec<Envelope>, StoreError> {
+    let doing = "looking into an inbox";
+    let key = keys.inbox(id);
+    let mut command = cmd("LRANGE");
+    command.arg(&key).arg(0).arg(-1);
+    let told: Vec<String> = ways.query(doing, &key, &command).await?;
+    let parsed = told.iter().map(|text| Envelope::parse(text));
+    // What it says stays here: it is sealed, and still nobody's business.
+    let whole: Option<Vec<Envelope>> = parsed.collect();
+    whole.ok_or_else(|| refused(doing, "an entry without its time"))
 }
 
 pub(super) async fn events(

@@ -53,7 +53,7 @@ use super::{
 };
 use crate::id::WorkflowId;
 use crate::machine::Millis;
-use crate::record::{Reading, Record};
+use crate::record::{Envelope, Reading, Record};
 
 pub use self::address::{Address, AddressError};
 pub use self::keys::prefix_is_usable;
@@ -173,6 +173,10 @@ impl Store for RedisStore {
     ) -> Result<Option<Reading>, StoreError> {
         let call = self.calls().read(id, with_sealed)?;
         reply::reading(self.0.ways.call(&call).await?)
+    }
+
+    async fn inbox(&self, id: &WorkflowId) -> Result<Vec<Envelope>, StoreError> {
+        lists::inbox(&self.0.ways, &self.0.keys, id).await
     }
 
     async fn extend(

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{FaultyStore, Op};
 use crate::id::WorkflowId;
 use crate::machine::Millis;
-use crate::record::{Reading, Record};
+use crate::record::{Envelope, Reading, Record};
 use crate::store::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
     Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -59,6 +59,10 @@ impl Store for FaultyStore {
     ) -> Result<Option<Reading>, StoreError> {
         let real = self.store.read(id, with_sealed);
         Ok(self.call(Op::Read, real).await?.0)
+    }
+
+    async fn inbox(&self, id: &WorkflowId) -> Result<Vec<Envelope>, StoreError> {
+        Ok(self.call(Op::Read, self.store.inbox(id)).await?.0)
     }
 
     async fn extend(

@@ -16,7 +16,7 @@ pub enum Op {
     Commit,
     /// [`Store::signal`](crate::store::Store::signal)
     Signal,
-    /// [`Store::read`](crate::store::Store::read)
+    /// [`Store::read`](crate::store::Store::read) and [`Store::inbox`](crate::store::Store::inbox)
     Read,
     /// [`Store::extend`](crate::store::Store::extend)
     Extend,

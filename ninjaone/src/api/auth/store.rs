@@ -320,6 +320,10 @@ fn believed(
 
 #[cfg(test)]
 mod tests {
+    use evergreen_engine::store::memory::MemoryStore;
+    use evergreen_engine::testing::{Fault, FaultyStore};
+    use tokio::time::advance;
+
     use super::*;
 
     #[test]
@@ -343,5 +347,37 @@ mod tests {
             Some(key)
         );
         assert_eq!(believed(None, false, None).unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_believed_for_five_seconds_and_for_a_minute_while_the_store_is_away() {
+        let store = FaultyStore::over(Arc::new(MemoryStore::new()));
+        let keys = KeyStore::new(Arc::new(store.clone()));
+        let made = keys.create("n", &[Scope::Read], None).await.unwrap();
+        let find = async || keys.find(&made.key).await.map(|key| key.is_some());
+        let second = Duration::from_secs(1);
+        assert!(find().await.unwrap());
+        let _shared = store.clone().in_weather(Box::new(|_| Some(Fault::Away)));
+        advance(59 * second).await;
+        assert!(find().await.unwrap(), "read less than a minute ago");
+        advance(2 * second).await;
+        assert!(
+            find().await.is_err(),
+            "being asked for makes no reading younger"
+        );
+        store.heal();
+        advance(AWAY_PAUSE).await;
+        assert!(find().await.unwrap());
+
+        let elsewhere = KeyStore::new(Arc::new(store.clone()));
+        assert!(elsewhere.revoke(&made.id).await.unwrap());
+        advance(4 * second).await;
+        assert!(find().await.unwrap(), "nobody has looked yet");
+        advance(second).await;
+        assert!(!find().await.unwrap(), "five seconds, and no longer");
+        // What is known to be revoked does not come back because nobody can ask.
+        let _shared = store.clone().in_weather(Box::new(|_| Some(Fault::Away)));
+        advance(second).await;
+        assert!(find().await.is_err());
     }
 }

@@ -178,6 +178,7 @@ impl Token {
             expires_at_ms: told.unwrap_or(now_ms.saturating_add(life_ms)),
             scope: self.scope,
             grant: self.grant,
+            grant_id: None,
             instance_url: self.instance_url,
             generation: self.generation,
             warning: self.warning,

@@ -28,6 +28,8 @@ struct Row {
     workflow: String,
     /// The generation that was spent to get it.
     base_generation: u64,
+    /// The seal key that opens it.
+    key_id: String,
     result: Delivered,
     /// Whether a worker has heard it already; then this is how the grant stands.
     heard: bool,
@@ -68,6 +70,7 @@ pub(super) async fn run(args: ReplayArgs, ui: &mut Ui) -> Ended {
             id: entry.id.to_string(),
             workflow: entry.workflow,
             base_generation: entry.base_generation,
+            key_id: entry.sealed.key_id().to_owned(),
             result,
             heard: false,
             state: None,
@@ -138,20 +141,26 @@ fn text(rows: &[Row], ui: &Ui) -> String {
         table.add_row([
             row.workflow.clone(),
             row.base_generation.to_string(),
-            words(row.result).to_owned(),
+            words(row),
             now(row),
         ]);
     }
     table::text(&table)
 }
 
-fn words(result: Delivered) -> &'static str {
-    match result {
+fn words(row: &Row) -> String {
+    let words = match row.result {
         Delivered::Delivered => "delivered",
         Delivered::WithoutWorkflow => "stays: there is no such integration in this Redis",
-        Delivered::Undecryptable => "stays: no seal key opens it; add the key that it names",
         Delivered::Unconfirmed => "stays: Redis did not confirm it; run this again",
-    }
+        Delivered::Undecryptable => {
+            return format!(
+                "stays: no seal key here opens it; add the key {} that it was sealed with",
+                row.key_id
+            );
+        }
+    };
+    words.to_owned()
 }
 
 fn now(row: &Row) -> String {
@@ -176,6 +185,7 @@ mod tests {
             id: "00".to_owned(),
             workflow: "acme/prod@user".to_owned(),
             base_generation: 7,
+            key_id: "k1".to_owned(),
             result,
             heard: state.is_some(),
             state: state.map(str::to_owned),
@@ -192,7 +202,7 @@ mod tests {
             "acme/prod@user  7                delivered",
             "Scheduled, generation 8",
             "waits for a worker to hear it",
-            "no seal key opens it",
+            "add the key k1 that it was sealed with",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

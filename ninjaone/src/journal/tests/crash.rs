@@ -73,6 +73,7 @@ fn live(disk: Memory, promises: &mut Promises) {
             puts: some[3..5].to_vec(),
             gone: vec![some[1].id],
             stamp: 9,
+            ..Batch::default()
         };
         promises.write(&mut log, both);
         promises.write(&mut log, gone(&[some[2].id, some[3].id]));

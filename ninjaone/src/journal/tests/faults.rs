@@ -73,6 +73,34 @@ fn a_disk_that_is_back_is_noticed_without_a_put() {
     assert!(!log.faulty() && !log.unsettled());
 }
 
+#[tokio::test]
+async fn a_journal_is_well_again_by_itself_once_there_is_room() {
+    for step in [Step::Append, Step::Sync] {
+        let (disk, state) = Memory::new();
+        let limits = Limits {
+            linger: Duration::from_millis(1),
+            ..QUIET
+        };
+        let journal = Journal::start(Box::new(disk), &[], limits).unwrap();
+        journal.put(entry(1)).await.unwrap();
+        // Full for a put and for every way out of it.
+        let full = [step, Step::WriteFresh, Step::SyncFresh];
+        state.lock().unwrap().failing.extend(full);
+        journal.put(entry(2)).await.unwrap_err();
+        assert!(journal.unhealthy().is_some());
+        state.lock().unwrap().failing.clear();
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while journal.unhealthy().is_some() {
+            assert!(std::time::Instant::now() < until, "{step:?}");
+            std::thread::yield_now();
+        }
+        assert_eq!(generations(&journal.entries()), [1]);
+        journal.put(entry(3)).await.unwrap();
+        journal.close().await.unwrap();
+        assert_eq!(in_file(&state), [1, 3], "{step:?}");
+    }
+}
+
 #[test]
 fn where_there_is_no_room_for_a_copy_a_record_may_still_fit() {
     let (disk, state) = Memory::new();

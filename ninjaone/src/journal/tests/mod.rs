@@ -1,5 +1,6 @@
 //! The promises of the journal, on a disk of memory that fails and loses power, and on a real one.
 
+mod anew;
 mod crash;
 mod damage;
 mod faults;

@@ -87,7 +87,7 @@ async fn an_entry_removed_while_its_put_waits_is_gone() {
     let verdicts = log.write(Batch {
         puts: vec![one.clone()],
         gone: vec![one.id],
-        stamp: 0,
+        ..Batch::default()
     });
     assert!(verdicts[0].is_ok());
     assert!(board.lock().unwrap().live.is_empty());

@@ -193,7 +193,17 @@ impl Heard {
         (self.effects.sealed_changes().iter())
             .filter_map(|change| match change {
                 SealedChange::Put(slot, _) => Some(slot.as_str()),
-                SealedChange::Erase(_) | SealedChange::Clear => None,
+                SealedChange::Anew(..) | SealedChange::Erase(_) | SealedChange::Clear => None,
+            })
+            .collect()
+    }
+
+    /// The names under which something was sealed anew.
+    pub(super) fn sealed_anew(&self) -> Vec<String> {
+        (self.effects.sealed_changes().iter())
+            .filter_map(|change| match change {
+                SealedChange::Anew(slot, _) => Some(slot.clone()),
+                _ => None,
             })
             .collect()
     }
@@ -287,6 +297,7 @@ pub(super) fn misconfigured(attention: Attention) -> Outcome {
 pub(super) fn unavailable() -> Outcome {
     Outcome::Unavailable {
         detail: detail("server_error"),
+        sent: true,
         tls: false,
         unclassified: false,
     }

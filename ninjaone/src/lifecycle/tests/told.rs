@@ -66,6 +66,7 @@ fn s37_a_certificate_that_stays_wrong_for_a_day_is_told_as_a_configuration_too()
     let began = life.now;
     let tls = || Outcome::Unavailable {
         detail: detail("tls"),
+        sent: false,
         tls: true,
         unclassified: false,
     };
@@ -86,6 +87,7 @@ fn s37_a_certificate_that_stays_wrong_for_a_day_is_told_as_a_configuration_too()
 fn s39_five_unclassified_rejections_and_expiry_need_a_person() {
     let odd = || Outcome::Unavailable {
         detail: detail("foo"),
+        sent: true,
         tls: false,
         unclassified: true,
     };

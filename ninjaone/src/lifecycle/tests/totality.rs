@@ -11,7 +11,7 @@ type Row = (&'static str, [&'static str; 5]);
 
 /// In the order Scheduled, Refreshing, `ReconnectRequired`, Active, Disconnected.
 #[rustfmt::skip]
-const ANSWERS: [Row; 20] = [
+const ANSWERS: [Row; 21] = [
     ("TimerFired",           ["Refreshing",   "?",                 "?",            "Refreshing",   "="]),
     ("Connect same grant",   ["=",            "=",                 "=",            "=",            "Scheduled"]),
     ("Connect",              ["Scheduled",    "Scheduled",         "Scheduled",    "Scheduled",    "Scheduled"]),
@@ -23,6 +23,7 @@ const ANSWERS: [Row; 20] = [
     ("Rescued older",        ["=",            "=",                 "Scheduled",    "=",            "="]),
     ("Reset",                ["Scheduled",    "=",                 "Scheduled",    "Refreshing",   "="]),
     ("ConfigurationChanged", ["=",            "=",                 "=",            "Refreshing",   "="]),
+    ("Reseal",               ["=",            "=",                 "=",            "=",            "="]),
     ("Refreshed",            ["?",            "Scheduled",         "?",            "?",            "="]),
     ("Rejected",             ["?",            "ReconnectRequired", "?",            "?",            "="]),
     ("Misconfigured",        ["?",            "Active",            "?",            "?",            "="]),
@@ -63,6 +64,7 @@ fn input(row: &str, life: &Life, lost: &Refresh) -> Input<Credential> {
         "Rescued older" => return Input::Signal(Signal::Rescued(rescued("R1", 0))),
         "Reset" => return Input::Signal(Signal::Reset),
         "ConfigurationChanged" => return Input::Signal(Signal::ConfigurationChanged),
+        "Reseal" => return Input::Signal(Signal::Reseal),
         "Refreshed" => {
             let whose = Life::refreshing();
             Outcome::Refreshed(Box::new(whose.issued("R1")))

@@ -88,6 +88,33 @@ fn what_a_reset_permits_has_its_one_retry_after_an_unknown_outcome() {
 }
 
 #[test]
+fn what_a_reset_permits_is_not_used_up_by_a_request_that_never_left() {
+    let mut life = Life::reconnect_required();
+    life.data.failures.unknown_since = Some(START);
+    life.signal(Signal::Reset);
+    let refused = || Outcome::Unavailable {
+        detail: detail("connect"),
+        sent: false,
+        tls: false,
+        unclassified: false,
+    };
+    for _ in 0..3 {
+        life.attempt();
+        life.outcome(refused());
+        assert!(
+            matches!(life.phase, Phase::Scheduled { .. }),
+            "{:?}",
+            life.phase
+        );
+    }
+    assert_eq!(life.data.failures.unknown_since, Some(START), "kept");
+    // The one that leaves is the one that was permitted.
+    life.attempt();
+    life.outcome(unavailable());
+    assert_eq!(condemned(&life), Some(Reason::Revoked));
+}
+
+#[test]
 fn what_a_reset_permits_is_not_used_up_by_a_pause() {
     let mut life = Life::reconnect_required();
     life.signal(Signal::Reset);

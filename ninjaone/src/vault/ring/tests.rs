@@ -109,6 +109,40 @@ fn a_file_holds_one_key_a_line_and_its_errors_name_the_file_variable() {
 }
 
 #[test]
+fn the_first_key_that_everybody_has_seals() {
+    let ring = KeyRing::parse(&format!("new:{KEY_A},old:{KEY_B}")).unwrap();
+    assert_eq!((ring.current(), ring.first()), ("new", "new"));
+    assert!(ring.seal_with_first(|id| id == "old"));
+    assert_eq!((ring.current(), ring.first()), ("old", "new"));
+    assert!(
+        !ring.seal_with_first(|id| id == "old"),
+        "the same as before"
+    );
+    // What was sealed ahead of the others is not sealed back.
+    let place = super::super::Place::Consent { state_hash: "x" };
+    assert!(ring.seal_with_first(|_| true));
+    let ahead = ring.seal(&place, b"secret");
+    ring.seal_with_first(|id| id == "old");
+    assert_eq!(ring.seal_anew(&place, &ahead).unwrap(), ahead);
+    // Nothing in common: as the ring says.
+    assert!(ring.seal_with_first(|_| false));
+    assert_eq!(ring.current(), "new");
+}
+
+#[test]
+fn another_key_of_the_same_id_has_another_print_and_no_print_shows_a_key() {
+    let salt = super::super::FingerprintKey::random();
+    let print = |text: &str| KeyRing::parse(text).unwrap().prints(&salt);
+    let one = print(&format!("k:{KEY_A}"));
+    assert_eq!(one, print(&format!("k:{KEY_A}")));
+    assert_ne!(one, print(&format!("k:{KEY_B}")));
+    assert!(
+        one[0].starts_with("k=") && !one[0].contains(KEY_A),
+        "{one:?}"
+    );
+}
+
+#[test]
 fn debug_shows_ids_alone() {
     let ring = KeyRing::parse(&format!("new:{KEY_A},old:{KEY_B}")).unwrap();
     assert_eq!(format!("{ring:?}"), r#"["new", "old"]"#);

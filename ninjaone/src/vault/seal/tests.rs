@@ -81,10 +81,17 @@ fn a_missing_a_wrong_and_a_rotated_key() {
     );
     let rotated = ring(&format!("new:{KEY_B},old:{KEY_A}"));
     assert_eq!(rotated.open(&place, &sealed).unwrap()[..], b"secret"[..]);
-    assert!(!rotated.is_current(&sealed));
-    let again = rotated.seal(&place, b"secret");
-    assert!(rotated.is_current(&again));
+    let again = rotated.seal_anew(&place, &sealed).unwrap();
+    assert_eq!(again.key_id(), "new");
     assert_eq!(missing.open(&place, &again).unwrap()[..], b"secret"[..]);
+    assert_eq!(rotated.seal_anew(&place, &again).unwrap(), again, "once");
+    // What does not open stays where it is, with its reason.
+    assert!(missing.seal_anew(&place, &sealed).is_err());
+    let elsewhere = stored("globex/prod@user", 1);
+    assert_eq!(
+        rotated.seal_anew(&elsewhere, &sealed).unwrap_err(),
+        OpenError::WrongPlaceOrDamaged
+    );
 }
 
 #[test]

@@ -1,0 +1,451 @@
+//! Seal keys: none, a wrong one, a new one.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use evergreen_tests::bench::{PATIENCE, RunningWorker, adopt, offer};
+use evergreen_tests::site::Site;
+use evergreen_tests::{Bench, Evergreen, RedisServer, eventually};
+use ninjaone::journal::{self, Entry, EntryId, Journal, Limits};
+use ninjaone::lifecycle::KIND;
+use ninjaone::provider::InstanceUrl;
+use ninjaone::service::{
+    AdoptOptions, Adopted, App, ClientConnect, Recovery, ServiceError, TokenAsk, UsePlace,
+};
+use ninjaone::simulator::{ClientApp, SeededGrant};
+use ninjaone::vault::{GrantId, KeyRing, Pair, Place, Workflow};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use crate::support::*;
+
+fn fresh() -> String {
+    let key = KeyRing::generate().unwrap().printable;
+    key.expose_secret().to_owned()
+}
+
+fn id_of(key: &str) -> &str {
+    key.split(':').next().unwrap()
+}
+
+fn app_with(bench: &Bench, name: &str, ring: &str) -> App {
+    let mut options = bench.options(name);
+    options.ring = KeyRing::parse(ring).unwrap();
+    bench.app_from(options)
+}
+
+#[tokio::test]
+async fn s66_without_a_key_nothing_starts() {
+    let redis = RedisServer::start().await;
+    for command in ["worker", "serve"] {
+        for ring in [None, Some("")] {
+            let mut program = Evergreen::with([command]).redis(&redis);
+            if let Some(ring) = ring {
+                program = program.env("EVERGREEN_SEAL_KEYS", ring);
+            }
+            let refused = program.run(PATIENCE).await.expect_code(2);
+            assert!(
+                refused.stderr.contains("EVERGREEN_SEAL_KEYS"),
+                "{}",
+                refused.stderr
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s66_with_a_wrong_key_it_is_undecryptable_and_the_right_one_heals_it() {
+    let redis = RedisServer::start().await;
+    let bench = Bench::on_redis(&redis, life(3600)).await;
+    let grant = bench.seed(1).remove(0);
+    adopt(&bench.app("before"), &grant).await;
+    // Another key under the id of the right one, as a mistake in a file of secrets makes it.
+    let other = fresh();
+    let (_, material) = other.split_once(':').unwrap();
+    let wrong = format!("{}:{material}", id_of(bench.keys()));
+    let mistaken = app_with(&bench, "mistaken", &wrong);
+    let refused = mistaken.token(&target(&grant), &TokenAsk::default()).await;
+    let refused = refused.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("undecryptable"), "{refused}");
+    assert_eq!(refused.recovery(), Recovery::FixConfiguration);
+    let working = bench.worker(&mistaken);
+    let status = mistaken.refresh(&target(&grant)).await.unwrap();
+    assert_eq!(
+        (status.state.as_str(), status.attention.as_deref()),
+        ("Active", Some("undecryptable"))
+    );
+    assert_eq!(status.reason, None, "nobody is asked to consent");
+    eventually("the worker's settings", PATIENCE, async || {
+        bench.store.table_get("settings", "access").await.ok()?
+    })
+    .await;
+    working.stop().await;
+    assert_eq!(bench.simulator.handle().totals().requests, 0);
+
+    let right = bench.app("right");
+    let working = bench.worker(&right);
+    let name = target(&grant).to_string();
+    let healed = bench
+        .see(&right, &name, "its health", |s| s.state == "Scheduled")
+        .await;
+    assert_eq!(
+        (healed.generation, healed.epoch),
+        (1, 1),
+        "by itself, without a reconnect"
+    );
+    working.stop().await;
+}
+
+/// Whoever reads tokens all the time, through whichever processes there are.
+struct Readers {
+    apps: Arc<Mutex<Vec<App>>>,
+    over: Arc<AtomicBool>,
+    reads: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Readers {
+    fn start(apps: Vec<App>, names: Vec<String>) -> Self {
+        let (apps, over) = (Arc::new(Mutex::new(apps)), Arc::new(AtomicBool::new(false)));
+        let reads = Arc::new(AtomicU64::new(0));
+        let (through, ended, count) = (Arc::clone(&apps), Arc::clone(&over), Arc::clone(&reads));
+        let task = tokio::spawn(async move {
+            while !ended.load(Ordering::Relaxed) {
+                let apps = through.lock().unwrap().clone();
+                for (app, name) in apps
+                    .iter()
+                    .flat_map(|app| names.iter().map(move |n| (app, n)))
+                {
+                    let token = app
+                        .token(&name.parse().unwrap(), &TokenAsk::default())
+                        .await;
+                    if let Err(error) = token {
+                        panic!("{name} by {}: {error}", app.worker_id());
+                    }
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self {
+            apps,
+            over,
+            reads,
+            task,
+        }
+    }
+
+    fn replace(&self, apps: Vec<App>) {
+        *self.apps.lock().unwrap() = apps;
+    }
+
+    async fn stop(self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits until a worker's line tells of its keys.
+async fn told(bench: &Bench, worker: &str) {
+    eventually("its line", PATIENCE, async || {
+        let line = bench.store.table_get("workers", worker).await.ok()??;
+        line.contains("seal_keys").then_some(())
+    })
+    .await;
+}
+
+async fn started(bench: &Bench, name: &str, ring: &str) -> (App, RunningWorker) {
+    let app = app_with(bench, name, ring);
+    let worker = bench.worker(&app);
+    told(bench, name).await;
+    (app, worker)
+}
+
+/// A user grant, one with an app of its own, and a client grant; their names.
+async fn grants(bench: &Bench, app: &App) -> (Vec<SeededGrant>, Vec<String>) {
+    let seeded = bench.seed(2);
+    adopt(app, &seeded[0]).await;
+    // To a fleet without an app, this one is the grant's own.
+    let mut options = bench.options("without-an-app");
+    options.client = None;
+    options.ring = KeyRing::parse(bench.keys()).unwrap();
+    let mut own = offer(&seeded[1]);
+    own.client_secret = ClientApp::demo().client_secret;
+    let adopted = bench
+        .app_from(options)
+        .adopt(own, AdoptOptions::default())
+        .await;
+    assert_eq!(adopted.unwrap(), Adopted::Adopted);
+    let url = bench.simulator.handle().url().to_string();
+    let minted = app.connect_client(ClientConnect {
+        integration: target(&seeded[0]).integration,
+        instance_url: InstanceUrl::parse(&url, app.host_policy()).unwrap(),
+        client_id: None,
+        client_secret: None,
+        scopes: None,
+    });
+    assert_eq!(minted.await.unwrap().state, "Scheduled");
+    let first = target(&seeded[0]).to_string();
+    let names = vec![
+        format!("{first}@user"),
+        format!("{first}@client"),
+        format!("{}@user", target(&seeded[1])),
+    ];
+    (seeded, names)
+}
+
+/// The keys that everything sealed in Redis is sealed with.
+async fn keys_in_use(redis: &RedisServer) -> Vec<String> {
+    let pattern = format!("{}*sealed*", redis.prefix());
+    let hashes: Vec<String> = redis.cli(&["KEYS", &pattern]).await;
+    let mut ids = Vec::new();
+    for hash in hashes {
+        let blobs: Vec<String> = redis.cli(&["HVALS", &hash]).await;
+        ids.extend(
+            blobs
+                .iter()
+                .map(|blob| blob.split('.').nth(1).unwrap().to_owned()),
+        );
+    }
+    assert!(
+        ids.len() >= 4,
+        "three pairs, and an app of its own: {ids:?}"
+    );
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+/// An entry that stays in a journal: its grant is not known to the store.
+fn stranded(ring: &str) -> Entry {
+    let grant = GrantId::random();
+    let place = Place::Journal {
+        workflow: Workflow {
+            kind: KIND,
+            id: "gone/prod@user",
+        },
+        grant,
+        base_generation: 0,
+    };
+    let pair = Pair {
+        access_token: "A".into(),
+        refresh_token: Some("R".into()),
+    };
+    Entry {
+        id: EntryId::random(),
+        kind: KIND.to_owned(),
+        workflow: "gone/prod@user".to_owned(),
+        grant,
+        base_generation: 0,
+        claim: "0123456789abcdef".to_owned(),
+        commit: None,
+        written_at_ms: 1,
+        expires_at_ms: None,
+        bearer: true,
+        stamp: 0,
+        sealed: KeyRing::parse(ring).unwrap().seal_pair(&place, &pair),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go() {
+    let redis = RedisServer::start_own().await;
+    let bench = Bench::on_redis(&redis, life(3600))
+        .await
+        .with_limits(short_leases());
+    let (old, new) = (bench.keys().to_owned(), fresh());
+    let both = format!("{new},{old}");
+    // A machine that is gone has left a pair of which the store knows nothing.
+    let lost = Journal::open(&bench.journals(), "a-lost-worker", Limits::default()).unwrap();
+    lost.put(stranded(&old)).await.unwrap();
+    lost.close().await.unwrap();
+    let (one, first) = started(&bench, "one", &old).await;
+    let (two, second) = started(&bench, "two", &old).await;
+    let (seeded, names) = grants(&bench, &one).await;
+    let readers = Readers::start(vec![one, two.clone()], names.clone());
+
+    // The first worker gets the new ring, and the other could not open what it would seal with it.
+    readers.replace(vec![two.clone()]);
+    first.stop().await;
+    let (one, first) = started(&bench, "one-again", &both).await;
+    readers.replace(vec![one.clone(), two.clone()]);
+    one.refresh(&target(&seeded[0])).await.unwrap();
+    assert_eq!(keys_in_use(&redis).await, [id_of(&old)]);
+    let operator = app_with(&bench, "operator", &both);
+    let refused = operator.rotate_seal_keys(|_| {}).await.unwrap();
+    assert!(!refused.begun && !refused.done);
+    assert_eq!(refused.still[0].place, UsePlace::Worker);
+    assert_eq!(refused.still[0].worker.as_deref(), Some("two"));
+    assert_eq!(
+        keys_in_use(&redis).await,
+        [id_of(&old)],
+        "nothing was begun"
+    );
+
+    readers.replace(vec![one.clone()]);
+    second.stop().await;
+    let (two, second) = started(&bench, "two-again", &both).await;
+    readers.replace(vec![one.clone(), two.clone()]);
+    let requests = bench.simulator.handle().totals().requests;
+    let done = operator.rotate_seal_keys(|_| {}).await.unwrap();
+    assert!(done.begun && done.done, "{done:#?}");
+    assert_eq!((done.grants, done.resealed), (3, 3));
+    assert_eq!(done.unused, [id_of(&old)]);
+    assert_eq!(keys_in_use(&redis).await, [id_of(&new)]);
+    let listing = journal::read_dir(&bench.journals()).unwrap();
+    let keys: Vec<_> = listing
+        .entries
+        .iter()
+        .map(|e| e.entry.sealed.key_id())
+        .collect();
+    assert_eq!(keys, [id_of(&new)], "the journal as well");
+    let again = operator.rotate_seal_keys(|_| {}).await.unwrap();
+    assert_eq!((again.done, again.resealed), (true, 0));
+    assert_eq!(
+        bench.simulator.handle().totals().requests,
+        requests,
+        "no token was refreshed by it"
+    );
+
+    // The old key goes.
+    readers.replace(vec![two]);
+    first.stop().await;
+    let (one, first) = started(&bench, "one-at-last", &new).await;
+    readers.replace(vec![one.clone()]);
+    second.stop().await;
+    for name in &names {
+        let refreshed = one.refresh(&name.parse().unwrap()).await.unwrap();
+        assert_eq!(
+            (refreshed.state.as_str(), refreshed.attention),
+            ("Scheduled", None),
+            "{name}"
+        );
+    }
+    assert!(readers.stop().await > 20, "tokens were read all the time");
+    first.stop().await;
+    let dump = String::from_utf8_lossy(&redis.dump().await).into_owned();
+    assert!(!dump.contains(&format!("v1.{}.", id_of(&old))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s66_the_command_refuses_early_ends_well_and_says_when_redis_is_away() {
+    let mut site = Site::start("a-secret-of-the-app").await;
+    let both = format!("{},{}", fresh(), site.seal_keys);
+    let rotate = |site: &Site, ring: &str| {
+        let program = site.here(&["keys", "rotate", "--json"]);
+        program.env("EVERGREEN_SEAL_KEYS", ring)
+    };
+    eventually("the worker's line", PATIENCE, async || {
+        let lines: Vec<String> = site.redis.cli(&["HVALS", "evergreen:workers"]).await;
+        lines.first()?.contains("seal_keys").then_some(())
+    })
+    .await;
+    let refused = site.run(rotate(&site, &both)).await.expect_code(4);
+    let told = refused.json();
+    assert_eq!(
+        (&told["begun"], &told["done"]),
+        (&Value::Bool(false), &Value::Bool(false))
+    );
+    let why = told["still"][0]["why"].as_str().unwrap();
+    let wanted = format!("does not have the key {}", id_of(&both));
+    assert!(why.contains(&wanted), "{told:#}");
+    let done = site
+        .run(rotate(&site, &site.seal_keys))
+        .await
+        .expect_code(0);
+    assert_eq!(done.json()["done"], true);
+    let text = site
+        .run(site.here(&["keys", "rotate"]))
+        .await
+        .expect_code(0);
+    assert!(
+        text.stdout.contains("Nothing uses another key"),
+        "{}",
+        text.stdout
+    );
+    site.redis.kill().await;
+    let away = site
+        .run(rotate(&site, &site.seal_keys))
+        .await
+        .expect_code(5);
+    for shown in [refused, done, text, away] {
+        for key in both.split(',') {
+            let (_, material) = key.split_once(':').unwrap();
+            assert!(!format!("{}{}", shown.stdout, shown.stderr).contains(material));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_sealed_with_a_key_that_is_not_there_stays_and_says_which_key_it_wants() {
+    let site = Site::start("a-secret-of-the-app").await;
+    let (disk, lost) = (site.file("another-machine"), fresh());
+    let journal = Journal::open(&disk, "gone", Limits::default()).unwrap();
+    journal.put(stranded(&lost)).await.unwrap();
+    journal.close().await.unwrap();
+    let dir = disk.to_str().unwrap();
+    let listed = Evergreen::with(["journal", "list", "--dir", dir, "--json"]);
+    let listed = site.run(listed).await.expect_code(0).json();
+    assert_eq!(listed[0]["key_id"], id_of(&lost));
+    let replay = || site.here(&["journal", "replay", "--dir", dir, "--json"]);
+    let told = site.run(replay()).await.expect_code(4).json();
+    assert_eq!(told[0]["result"], "undecryptable");
+    assert_eq!(told[0]["key_id"], id_of(&lost));
+    let text = site
+        .run(site.here(&["journal", "replay", "--dir", dir]))
+        .await;
+    let text = text.expect_code(4).stdout;
+    assert!(text.contains(id_of(&lost)), "{text}");
+    // With the key it is told what else keeps it; it never gets lost.
+    let ring = format!("{},{lost}", site.seal_keys);
+    let told = site.run(replay().env("EVERGREEN_SEAL_KEYS", ring)).await;
+    assert_eq!(told.expect_code(4).json()[0]["result"], "without_workflow");
+    assert_eq!(journal::read_dir(&disk).unwrap().entries.len(), 1);
+}
+
+/// A store that is away is told as that, whoever asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn s23_a_token_already_in_memory_is_served_while_redis_stands_still() {
+    let mut redis = RedisServer::start_own().await;
+    let bench = Bench::on_redis(&redis, life(3600)).await;
+    let app = bench.app("api");
+    let grants = bench.seed(2);
+    for grant in &grants {
+        adopt(&app, grant).await;
+    }
+    let read = app
+        .token(&target(&grants[0]), &TokenAsk::default())
+        .await
+        .unwrap();
+    redis.pause().await;
+    let began = std::time::Instant::now();
+    let served = app
+        .token(&target(&grants[0]), &TokenAsk::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        served.access_token.expose_secret(),
+        read.access_token.expose_secret()
+    );
+    assert_eq!(served.warning.as_deref(), Some("store_away"));
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    let never = app.token(&target(&grants[1]), &TokenAsk::default()).await;
+    assert!(matches!(
+        never.map(drop),
+        Err(ServiceError::StoreAway { .. })
+    ));
+    redis.resume().await;
+    let status = bench
+        .see(&app, &target(&grants[0]).to_string(), "Redis", |_| true)
+        .await;
+    assert_eq!(
+        (status.state.as_str(), status.consecutive_failures),
+        ("Scheduled", 0)
+    );
+    assert_eq!(bench.simulator.handle().totals().requests, 0);
+}
