@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evergreen_engine::store::outbox::{Dealt, Drain, Drained, GAP, Position, Progress, Settle, Take};
+use evergreen_engine::store::outbox::{
+    Dealt, Drain, Drained, GAP, Position, Progress, Settle, Take,
+};
 use evergreen_engine::store::{Commit, StoreError};
 
 use super::steps::{LEASE, SECOND, commit, event};
@@ -39,7 +41,9 @@ fn ids(drained: &Drained) -> Vec<&str> {
 
 fn positions(drained: &Drained) -> Vec<Position> {
     let events = drained.events.iter();
-    events.map(|event| event.position.parse().unwrap()).collect()
+    events
+        .map(|event| event.position.parse().unwrap())
+        .collect()
 }
 
 fn settle(reader: &str, positions: &[Position]) -> Settle {

@@ -93,7 +93,9 @@ impl Delivery {
         let drained = self.shared.store.drain(&drain).await?;
         let place = self.held.position.to_string();
         let found = drained.events.into_iter().next();
-        Ok(found.filter(|one| one.position == place).map(|one| one.entry))
+        Ok(found
+            .filter(|one| one.position == place)
+            .map(|one| one.entry))
     }
 
     async fn attempt(&self, entry: &OutboxEntry) -> Ended {

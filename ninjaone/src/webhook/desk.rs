@@ -85,7 +85,7 @@ impl Desk {
                 }
             }
             self.begin();
-            let next = self.lanes.next_at().filter(|_| self.has_room());
+            let next = self.lanes.next_at().filter(|_| self.may_begin());
             let wake = look_at.min(renew_at).min(next.unwrap_or(look_at));
             tokio::select! {
                 biased;
@@ -126,7 +126,8 @@ impl Desk {
     /// Takes what there is of one partition: first what was given out before, then what is new.
     async fn take(&mut self, partition: u16) {
         for _ in 0..PAGES_MAX {
-            let (Some(place), Some(clock)) = (self.places.get(&partition).copied(), self.clock) else {
+            let (Some(place), Some(clock)) = (self.places.get(&partition).copied(), self.clock)
+            else {
                 return;
             };
             let take = match place.sure {
@@ -181,14 +182,14 @@ impl Desk {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.under_way.len() < UNDER_WAY_MAX
+    /// Whether what is begun now surely ends while this process is the sender, and there is room for it.
+    fn may_begin(&self) -> bool {
+        self.under_way.len() < UNDER_WAY_MAX && self.holding.left() > TIMEOUT
     }
 
-    /// Begins deliveries, as long as what is begun now surely ends while this process is the sender.
     fn begin(&mut self) {
         let Some(clock) = self.clock else { return };
-        while self.has_room() && self.holding.left() > TIMEOUT {
+        while self.may_begin() {
             let Some((key, held, failures)) = self.lanes.take(Instant::now()) else {
                 return;
             };

@@ -60,9 +60,10 @@ impl Lanes {
     /// The next event whose turn it is, with how often its integration has failed in a row. Its queue
     /// is busy from now on.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Key, Held, u32)> {
-        let ready = self.lanes.iter_mut().filter(|(_, lane)| {
-            !lane.busy && lane.ready_at <= now && !lane.queue.is_empty()
-        });
+        let ready = self
+            .lanes
+            .iter_mut()
+            .filter(|(_, lane)| !lane.busy && lane.ready_at <= now && !lane.queue.is_empty());
         // The oldest event first, so that none waits behind luckier ones.
         let (key, lane) = ready.min_by_key(|(_, lane)| lane.queue.front().map(|h| h.position))?;
         lane.busy = true;

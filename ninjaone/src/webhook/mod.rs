@@ -5,7 +5,7 @@
 //! Each event is delivered **at least once**, always under the same id, and the events of one integration in
 //! their order: the next one is not sent before the receiver has answered 2xx to the one before and the
 //! store has noted that. An integration whose event is refused waits and holds back nobody else's. What a
-//! receiver does not take for [`pace::PATIENCE`] is given up, counted, and shown by `doctor`.
+//! receiver does not take for three days is given up, counted, and shown by `doctor`.
 //!
 //! # Who sends
 //! One process of the fleet, for all partitions: the one that holds the turnstile `webhooks`. It trusts in

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::carrier::Answer;
 
 /// The longest that one attempt takes.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long an event is tried, from when it happened; then its next failure is its last. At least one
 /// attempt is made of each.
-pub const PATIENCE: Duration = Duration::from_hours(72);
+pub(super) const PATIENCE: Duration = Duration::from_hours(72);
 /// The longest wait after a first failure; doubles with each further one.
 const WAIT_FIRST: Duration = Duration::from_secs(5);
 /// The longest wait: a receiver that is back hears of everything within that.
@@ -94,7 +94,9 @@ mod tests {
         for good in [200, 201, 202, 204, 299] {
             assert_eq!(judge(status(good), 0, 0.0), Verdict::Delivered, "{good}");
         }
-        for bad in [100, 301, 302, 307, 400, 401, 404, 410, 422, 429, 500, 503, 600] {
+        for bad in [
+            100, 301, 302, 307, 400, 401, 404, 410, 422, 429, 500, 503, 600,
+        ] {
             assert!(seconds(status(bad), 0, 0.0) >= 2.5, "{bad}");
         }
         assert!(seconds(Answer::Timeout, 0, 0.0) >= 2.5);
@@ -105,7 +107,10 @@ mod tests {
     fn waits_grow_are_jittered_and_end_at_five_minutes() {
         let longest: Vec<f64> = (0..9).map(|n| seconds(status(500), n, 0.999_999)).collect();
         let rounded: Vec<f64> = longest.iter().map(|wait| wait.round()).collect();
-        assert_eq!(rounded, [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]);
+        assert_eq!(
+            rounded,
+            [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
+        );
         assert!((seconds(status(500), 3, 0.0) - 20.0).abs() < 0.001, "half");
         assert!(seconds(status(500), u32::MAX, 0.5) <= 300.0);
     }
@@ -121,7 +126,10 @@ mod tests {
             status: 503,
             retry_after: Some(Duration::from_secs(1)),
         };
-        assert!(seconds(impatient, 5, 0.0) >= 80.0, "never sooner than planned");
+        assert!(
+            seconds(impatient, 5, 0.0) >= 80.0,
+            "never sooner than planned"
+        );
     }
 
     #[test]

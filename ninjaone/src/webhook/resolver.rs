@@ -26,7 +26,10 @@ impl ReceiverResolver {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
         }
         let all = addresses.iter();
-        match all.map(SocketAddr::ip).all(|ip| is_receivers(ip, self.loopback)) {
+        match all
+            .map(SocketAddr::ip)
+            .all(|ip| is_receivers(ip, self.loopback))
+        {
             true => Ok(addresses),
             false => Err(io::Error::other(LeadsElsewhere)),
         }
@@ -99,7 +102,14 @@ mod tests {
 
     #[test]
     fn private_receivers_are_fine_and_surprises_are_not() {
-        for ip in ["10.0.0.7", "192.168.1.1", "8.8.8.8", "100.64.0.1", "fd12::7", "2606:4700::1"] {
+        for ip in [
+            "10.0.0.7",
+            "192.168.1.1",
+            "8.8.8.8",
+            "100.64.0.1",
+            "fd12::7",
+            "2606:4700::1",
+        ] {
             assert!(leading_to(&[ip], false), "{ip}");
         }
         for ip in [
@@ -120,7 +130,10 @@ mod tests {
             "ff02::1",
         ] {
             assert!(!leading_to(&[ip], false), "{ip}");
-            assert!(!leading_to(&["10.0.0.7", ip], false), "one spoils the name: {ip}");
+            assert!(
+                !leading_to(&["10.0.0.7", ip], false),
+                "one spoils the name: {ip}"
+            );
         }
         assert!(!leading_to(&[], false));
     }
@@ -134,7 +147,12 @@ mod tests {
     #[tokio::test]
     async fn the_systems_own_resolver_is_guarded() {
         let name: Name = "localhost".parse().unwrap();
-        assert!(ReceiverResolver { loopback: true }.resolve(name).await.is_ok());
+        assert!(
+            ReceiverResolver { loopback: true }
+                .resolve(name)
+                .await
+                .is_ok()
+        );
         let name: Name = "localhost".parse().unwrap();
         let refused = ReceiverResolver { loopback: false }.resolve(name).await;
         assert!(refused.is_err());

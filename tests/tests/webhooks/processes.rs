@@ -73,20 +73,30 @@ async fn s63_a_sender_that_is_killed_before_it_noted_the_answer_has_the_same_id_
     let came_ids = ids(&came);
     assert_eq!(came_ids[..2], [&sent_first, &sent_first], "{came_ids:?}");
     assert_ne!(came_ids[2], sent_first);
-    assert!(came.iter().all(|one| one.status == 200), "signatures are right");
+    assert!(
+        came.iter().all(|one| one.status == 200),
+        "signatures are right"
+    );
     eventually("nothing left to deliver", PATIENCE, async || {
         let seen = store.progress(READER).await.ok()?;
         let left: u64 = seen.iter().map(|one| one.unread + one.unsettled).sum();
         (left == 0).then_some(())
     })
     .await;
-    assert_eq!(receiver.came().len(), 3, "each once but for the one in between");
+    assert_eq!(
+        receiver.came().len(),
+        3,
+        "each once but for the one in between"
+    );
 
     let doctor = worker(&site, &receiver, &secret, &["doctor", "--json"]);
     let told = site.run(doctor).await;
     let checks = told.json()["checks"].clone();
     let checks = checks.as_array().unwrap();
-    let webhooks = checks.iter().find(|one| one["check"] == "webhooks").unwrap();
+    let webhooks = checks
+        .iter()
+        .find(|one| one["check"] == "webhooks")
+        .unwrap();
     assert_eq!(webhooks["says"], "all events are delivered", "{webhooks}");
 
     let stopped = stopped(second).await;

@@ -98,7 +98,9 @@ impl Inner {
             return;
         };
         let timestamp_s: u64 = headers["webhook-timestamp"].parse().unwrap();
-        let signature = self.secrets.sign(&headers["webhook-id"], timestamp_s, &text);
+        let signature = self
+            .secrets
+            .sign(&headers["webhook-id"], timestamp_s, &text);
         let genuine = headers["webhook-signature"] == signature;
         let body: Value = serde_json::from_str(&text).unwrap();
         let status = match genuine {
@@ -127,7 +129,10 @@ async fn read(stream: &mut TcpStream) -> Option<(BTreeMap<String, String>, Strin
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, rest)) = text.split_once("\r\n\r\n") {
-            let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+            let lines = head
+                .lines()
+                .skip(1)
+                .filter_map(|line| line.split_once(": "));
             let headers: BTreeMap<String, String> = lines
                 .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
                 .collect();

@@ -18,7 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Sends the webhooks of an app, from the moment at which this returns.
-async fn sending(bench: &Bench, app: &App, receiver: &Receiver) -> (JoinHandle<()>, CancellationToken) {
+async fn sending(
+    bench: &Bench,
+    app: &App,
+    receiver: &Receiver,
+) -> (JoinHandle<()>, CancellationToken) {
     let options = WebhookOptions {
         url: WebhookUrl::parse(&receiver.url).unwrap(),
         secrets: SigningSecrets::parse(SECRET).unwrap(),
@@ -61,7 +65,9 @@ async fn s63_a_terminal_failure_after_a_retryable_one_is_told_beside_it_and_each
     let simulator = bench.simulator.handle();
     simulator.script(Fault::respond(503, "").times(2)).unwrap();
     let dead = r#"{"error":"invalid_token"}"#;
-    simulator.script(Fault::respond(400, dead).always()).unwrap();
+    simulator
+        .script(Fault::respond(400, dead).always())
+        .unwrap();
     for _ in 0..50 {
         bench.pass(&app, MINUTE).await;
     }
@@ -72,7 +78,10 @@ async fn s63_a_terminal_failure_after_a_retryable_one_is_told_beside_it_and_each
             came.iter().any(|one| one.body["type"] == last)
         })
         .await;
-    assert!(came.iter().all(|one| one.status != 401), "every signature is right");
+    assert!(
+        came.iter().all(|one| one.status != 401),
+        "every signature is right"
+    );
     let failed = failures(&came);
     assert_eq!(failed.len(), 3, "{failed:?}");
     assert_eq!(failed[0].id(), failed[1].id(), "the same id on redelivery");

@@ -6,9 +6,7 @@ use std::ops::Bound;
 
 use crate::machine::Millis;
 use crate::store::clock::millis;
-use crate::store::outbox::{
-    Dealt, Drain, Drained, Position, Progress, Settle, Take, gap,
-};
+use crate::store::outbox::{Dealt, Drain, Drained, Position, Progress, Settle, Take, gap};
 use crate::store::{OutboxEntry, StoreError, StreamEntry};
 use crate::time::rfc3339;
 
@@ -60,10 +58,13 @@ impl Stream {
     ) -> Result<Vec<StreamEntry>, StoreError> {
         let from = match position {
             None => Bound::Unbounded,
-            Some(text) => Bound::Excluded(text.parse().map_err(|why| StoreError::Refused {
-                doing: "reading events".to_owned(),
-                why: format!("{text} is {why}"),
-            })?),
+            Some(text) => {
+                let place: Position = text.parse().map_err(|why| StoreError::Refused {
+                    doing: "reading events".to_owned(),
+                    why: format!("{text} is {why}"),
+                })?;
+                Bound::Excluded(place)
+            }
         };
         let page = self.entries.range((from, Bound::Unbounded)).take(count);
         Ok(page.map(told).collect())

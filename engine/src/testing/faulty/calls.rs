@@ -141,7 +141,10 @@ impl Store for FaultyStore {
     }
 
     async fn progress(&self, reader: &str) -> Result<Vec<Progress>, StoreError> {
-        Ok(self.call(Op::Progress, self.store.progress(reader)).await?.0)
+        Ok(self
+            .call(Op::Progress, self.store.progress(reader))
+            .await?
+            .0)
     }
 
     /// Passes messages on, until it is told to lose them.

@@ -137,9 +137,17 @@ mod tests {
             ..progress()
         };
         for (check, says, help) in [
-            (one(true, &late), "4 events are not delivered", "receiver answers"),
+            (
+                one(true, &late),
+                "4 events are not delivered",
+                "receiver answers",
+            ),
             (one(false, &late), "4 events wait", "EVERGREEN_WEBHOOK_URL"),
-            (one(true, &nobody), "no worker sends them", "start the workers"),
+            (
+                one(true, &nobody),
+                "no worker sends them",
+                "start the workers",
+            ),
         ] {
             assert_eq!(check.result, Verdict::Warn);
             assert!(check.says.contains(says), "{check:?}");

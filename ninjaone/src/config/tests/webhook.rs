@@ -42,7 +42,10 @@ fn one_without_the_other_and_what_is_wrong_with_either_is_told_at_once() {
     for (given, told) in [
         (vec![(URL, GOOD_URL)], vec![(SECRET, "is missing")]),
         (vec![(SECRET, GOOD_SECRET)], vec![(URL, "is missing")]),
-        (vec![(FILE, path)], vec![(URL, "is missing"), (FILE, "is empty")]),
+        (
+            vec![(FILE, path)],
+            vec![(URL, "is missing"), (FILE, "is empty")],
+        ),
         (
             vec![(URL, "http://h.example/CANARY"), (SECRET, "CANARY!")],
             vec![(URL, "plain http"), (SECRET, "entry 1 is not base64")],

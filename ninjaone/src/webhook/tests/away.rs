@@ -57,8 +57,15 @@ async fn s63_a_failing_integration_holds_back_nobody_else() {
     }
     sleep(SOON).await;
     assert_eq!(receiver.taken(None).len(), 50);
-    let tried: Vec<Came> = receiver.came().into_iter().filter(|one| !one.taken).collect();
-    assert!(tried.len() > 1 && tried.iter().all(|one| one.id == bad[0]), "{tried:?}");
+    let tried: Vec<Came> = receiver
+        .came()
+        .into_iter()
+        .filter(|one| !one.taken)
+        .collect();
+    assert!(
+        tried.len() > 1 && tried.iter().all(|one| one.id == bad[0]),
+        "{tried:?}"
+    );
     receiver.answers(|_| status(200));
     sleep(6 * MINUTE).await;
     assert_eq!(receiver.taken(Some("acme/bad")), bad);

@@ -15,7 +15,9 @@ use crate::webhook::carrier::Http;
 type Seen = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 
 /// A server that answers so and remembers what it was asked; its address.
-async fn answering(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> (String, Seen) {
+async fn answering(
+    answer: impl Fn() -> Response + Clone + Send + Sync + 'static,
+) -> (String, Seen) {
     let seen = Seen::default();
     let kept = Arc::clone(&seen);
     let handler = move |headers: HeaderMap, body: Bytes| {

@@ -19,7 +19,7 @@ use evergreen_engine::{Millis, Platform, WorkflowId};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Shared;
@@ -31,6 +31,9 @@ const BEGIN: Millis = 1_763_700_000_000;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Within this a healthy sender has delivered what there is.
 const SOON: Duration = Duration::from_secs(30);
+
+/// How long an answer is on its way.
+const TRAVEL: Duration = Duration::from_millis(20);
 
 /// A webhook that came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,13 +140,22 @@ impl Carrier for Receiver {
         assert_eq!(message.signature, expected);
         let body: Value = serde_json::from_str(&message.body).unwrap();
         assert_eq!(body["data"]["id"], message.id.as_str());
-        let name = body["data"]["integration"].as_str().unwrap_or("").to_owned();
+        let name = body["data"]["integration"]
+            .as_str()
+            .unwrap_or("")
+            .to_owned();
         let now_s = BEGIN / 1000 + self.0.begun.elapsed().as_secs();
         assert!(message.timestamp_s.abs_diff(now_s) <= 2, "of this attempt");
 
         let _under_way = UnderWay::begin(&self.0, &name);
         let answer = (locked(&self.0.rule))(&name);
-        let taken = matches!(answer, Answer::Status { status: 200..300, .. });
+        let taken = matches!(
+            answer,
+            Answer::Status {
+                status: 200..300,
+                ..
+            }
+        );
         locked(&self.0.came).push(Came {
             id: message.id,
             integration: name,
@@ -153,7 +165,8 @@ impl Carrier for Receiver {
         let gate = locked(&self.0.hold).clone();
         match gate {
             Some(gate) => gate.notified().await,
-            None => tokio::time::sleep(Duration::from_millis(20)).await,
+            // On its way back.
+            None => drop(timeout(TRAVEL, std::future::pending::<()>()).await),
         }
         answer
     }

@@ -87,7 +87,11 @@ async fn what_the_outbox_had_no_room_for_is_told_as_a_gap() {
     sleep(400 * Duration::from_secs(1)).await;
     let mut expected = told.clone();
     expected.extend(more[1..].to_vec());
-    assert_eq!(receiver.taken(Some("acme/bad")), expected, "those in memory still come");
+    assert_eq!(
+        receiver.taken(Some("acme/bad")),
+        expected,
+        "those in memory still come"
+    );
     assert_eq!(receiver.taken(Some("")).len(), 1, "the gap, once");
     let stand = sender.telemetry.webhook_stand().unwrap();
     assert_eq!((stand.lost, stand.undelivered), (1, 0));
