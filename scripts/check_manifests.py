@@ -17,6 +17,9 @@ METRICS = {
     "evergreen_fire_lateness_seconds",
     "evergreen_fire_lateness_seconds_bucket",
     "evergreen_refresh_outcomes_total",
+    "evergreen_webhook_deliveries_total",
+    "evergreen_webhook_events",
+    "evergreen_webhook_oldest_undelivered_seconds",
 }
 # The environment that the program documents.
 SETTINGS = {
@@ -24,7 +27,7 @@ SETTINGS = {
     for name in """REDIS_URL SEAL_KEYS SEAL_KEYS_FILE API_KEYS_FILE JOURNAL_DIR NINJAONE_CLIENT_ID
     NINJAONE_CLIENT_SECRET NINJAONE_CLIENT_SECRET_FILE NINJAONE_HOSTS REFRESH_BUFFER
     REFRESH_MIN_DELAY LEASE TOKEN_TIMEOUT PARTITIONS REPLICAS SHUTDOWN_GRACE RETENTION PUBLIC_URL
-    REDIRECT_URI WEBHOOK_URL WEBHOOK_SECRET LISTEN LOG LOG_FORMAT""".split()
+    REDIRECT_URI WEBHOOK_URL WEBHOOK_SECRET WEBHOOK_SECRET_FILE LISTEN LOG LOG_FORMAT""".split()
 }
 
 

@@ -11,6 +11,7 @@
 //! | [`api`] | the HTTP API, the dashboard, the metrics |
 //! | [`client`] | NinjaOne's API, asked with an access token that is always good |
 //! | [`telemetry`] | what the application counts |
+//! | [`webhook`] | every event of the outbox, signed and posted to one receiver |
 //! | [`journal`] | rotated pairs on the worker's disk between the reply and the commit |
 //! | [`import`] | credentials that other software left behind |
 //! | [`handoff`] | tokens for those who need one: environment, files, child processes |
@@ -35,4 +36,5 @@ pub mod service;
 pub mod simulator;
 pub mod telemetry;
 pub mod vault;
+pub mod webhook;
 mod when;

@@ -6,12 +6,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// From here on a clock that differs is told of, in seconds.
 const SKEW_WARN_S: f64 = 30.0;
 
+/// How webhooks stand, as the process that sends them sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WebhookStand {
+    /// Events that the receiver has not taken yet.
+    pub undelivered: u64,
+    /// How old the oldest of them is, in seconds.
+    pub oldest_s: u64,
+    /// Events that were pushed out of the outbox before the receiver had them, ever.
+    pub lost: u64,
+    /// Events that were given up, ever.
+    pub abandoned: u64,
+}
+
 /// Counts and gauges of one process.
 #[derive(Debug, Default)]
 pub struct Telemetry {
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
     breakers: Mutex<BTreeMap<String, bool>>,
     skews: Mutex<BTreeMap<&'static str, f64>>,
+    webhooks: Mutex<BTreeMap<&'static str, u64>>,
+    webhooks_stand: Mutex<Option<WebhookStand>>,
 }
 
 impl Telemetry {
@@ -33,6 +48,28 @@ impl Telemetry {
         if far(seconds) && !before.is_some_and(far) {
             tracing::warn!(source, seconds, "another clock differs from this machine's");
         }
+    }
+
+    /// An attempt to deliver a webhook ended in this way.
+    pub fn webhook(&self, word: &'static str) {
+        *lock(&self.webhooks).entry(word).or_default() += 1;
+    }
+
+    /// How webhooks stand; `None` if this process does not send them.
+    pub fn webhooks_stand(&self, stand: Option<WebhookStand>) {
+        *lock(&self.webhooks_stand) = stand;
+    }
+
+    /// How attempts to deliver webhooks ended, by word.
+    #[must_use]
+    pub fn webhooks(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.webhooks).clone()
+    }
+
+    /// How webhooks stand, if this process sends them.
+    #[must_use]
+    pub fn webhook_stand(&self) -> Option<WebhookStand> {
+        *lock(&self.webhooks_stand)
     }
 
     /// How token requests ended, by word.

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod memory;
+pub mod outbox;
 mod protocol;
 pub mod redis;
 
@@ -18,6 +19,7 @@ use crate::id::WorkflowId;
 use crate::machine::Millis;
 use crate::record::{Envelope, Reading, Record};
 
+use self::outbox::{Drain, Drained, Progress, Settle};
 pub use self::protocol::{
     Claim, ClaimMode, Claimed, Commit, Committed, Compared, Creation, Extend, Extended, Heads,
     Look, OutboxEntry, Page, Peek, Place, Reconciled, Requeued, SealedOp, Signal, Signalled,
@@ -142,6 +144,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest position of a partition's stream, to follow from.
     async fn events_end(&self, partition: u16) -> Result<Option<String>, StoreError>;
+
+    /// Gives a reader of the outbox events of a partition. If the answer is lost, what it would have
+    /// brought is to be taken again. See [`outbox`] and `engine/scripts/drain.lua`.
+    async fn drain(&self, drain: &Drain) -> Result<Drained, StoreError>;
+
+    /// Notes what a reader has dealt with; tells how many of these were news. The same may be said
+    /// twice. See `engine/scripts/settle.lua`.
+    async fn settle(&self, settle: &Settle) -> Result<u64, StoreError>;
+
+    /// How far a reader has come in every partition, in one round trip to each server. Partitions
+    /// whose server is away are left out. See `engine/scripts/reader.lua`.
+    async fn progress(&self, reader: &str) -> Result<Vec<Progress>, StoreError>;
 
     /// Wakes when something became due earlier than the last reply told: partition and time. A
     /// message may be lost.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evergreen_engine::record::{Envelope, Reading, Record};
+use evergreen_engine::store::outbox::{Drain, Drained, Progress, Settle};
 use evergreen_engine::store::{
     Claim, ClaimMode, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place,
     Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -116,6 +117,18 @@ impl Store for Gated {
 
     async fn events_end(&self, _: u16) -> Result<Option<String>, StoreError> {
         elsewhere("reading events")
+    }
+
+    async fn drain(&self, _: &Drain) -> Result<Drained, StoreError> {
+        elsewhere("draining the outbox")
+    }
+
+    async fn settle(&self, _: &Settle) -> Result<u64, StoreError> {
+        elsewhere("settling events")
+    }
+
+    async fn progress(&self, _: &str) -> Result<Vec<Progress>, StoreError> {
+        elsewhere("looking at a reader")
     }
 
     async fn wakes(&self) -> Result<Wakes, StoreError> {

@@ -47,6 +47,7 @@ mod claims;
 mod commits;
 mod index;
 mod kept;
+mod readers;
 mod signals;
 mod steps;
 #[path = "../support/mod.rs"]
@@ -58,6 +59,7 @@ async fn every_promise(place: &Rc<Place>) {
     commits::all(place).await;
     index::all(place).await;
     kept::all(place).await;
+    readers::all(place).await;
     signals::all(place).await;
     tables::all(place).await;
 }

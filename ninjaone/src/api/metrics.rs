@@ -130,6 +130,7 @@ impl Counted {
         let help = "Whether requests to a provider's host are held back";
         let open = |open: &bool| ConstGauge::new(i64::from(*open));
         shown.family("host_breaker_open", help, "host", &breakers, open)?;
+        self.webhooks(shown)?;
         let mut skews = self.telemetry.clock_skews();
         #[expect(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
         let store = self.counters.store_ahead_ms().map(|ms| ms as f64 / 1_000.0);
@@ -138,6 +139,31 @@ impl Counted {
         shown.family("clock_skew_seconds", help, "source", &skews, |s| {
             ConstGauge::new(*s)
         })
+    }
+}
+
+impl Counted {
+    fn webhooks(&self, shown: &mut Shown<'_>) -> Result<(), fmt::Error> {
+        let ended = self.telemetry.webhooks();
+        let help = "How attempts to deliver a webhook ended";
+        shown.family("webhook_deliveries", help, "outcome", &ended, |n| {
+            ConstCounter::new(*n)
+        })?;
+        // Only the process that sends them knows.
+        let Some(stand) = self.telemetry.webhook_stand() else {
+            return Ok(());
+        };
+        let events = BTreeMap::from([
+            ("undelivered", stand.undelivered),
+            ("lost", stand.lost),
+            ("abandoned", stand.abandoned),
+        ]);
+        let help = "Events that the webhooks' receiver does not have: yet, or at all";
+        let gauge = |n: &u64| ConstGauge::new(i64::try_from(*n).unwrap_or(i64::MAX));
+        shown.family("webhook_events", help, "what", &events, gauge)?;
+        let help = "Age of the oldest event that the webhooks' receiver does not have yet";
+        let name = "webhook_oldest_undelivered_seconds";
+        shown.one(name, help, &gauge(&stand.oldest_s))
     }
 }
 
@@ -200,6 +226,7 @@ fn seconds(ms: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::WebhookStand;
 
     #[test]
     fn the_promised_names_are_there() {
@@ -207,6 +234,13 @@ mod tests {
         telemetry.outcome("refreshed");
         telemetry.host_breaker("eu.ninjarmm.com", true);
         telemetry.clock_skew("store", -1.5);
+        telemetry.webhook("delivered");
+        telemetry.webhooks_stand(Some(WebhookStand {
+            undelivered: 3,
+            oldest_s: 90,
+            lost: 2,
+            abandoned: 1,
+        }));
         let counters = Counters::default();
         counters.repairs.store(2, Ordering::Relaxed);
         counters.persist_pending.store(1, Ordering::Relaxed);
@@ -221,6 +255,11 @@ mod tests {
             "evergreen_fire_lateness_seconds_bucket{le=\"0.001\"} 0",
             "evergreen_fire_lateness_seconds_bucket{le=\"+Inf\"} 0",
             "evergreen_turns_total 0",
+            "evergreen_webhook_deliveries_total{outcome=\"delivered\"} 1",
+            "evergreen_webhook_events{what=\"undelivered\"} 3",
+            "evergreen_webhook_events{what=\"lost\"} 2",
+            "evergreen_webhook_events{what=\"abandoned\"} 1",
+            "evergreen_webhook_oldest_undelivered_seconds 90",
             "evergreen_running 0",
             "# EOF",
         ] {

@@ -67,7 +67,9 @@ pub(super) async fn run(args: Args, ui: &mut Ui) -> Ended {
         None => in_memory(),
     };
     let keys = fleet::keys(&config, &store)?;
+    let webhook = config.webhook.take();
     let app = fleet::app(config, address, store, salt)?;
+    let webhooks = fleet::webhooks(&app, webhook)?;
     only_demos(&app).await?;
     for grant in seed(&simulator)? {
         adopt(&app, grant).await?;
@@ -80,7 +82,7 @@ pub(super) async fn run(args: Args, ui: &mut Ui) -> Ended {
     welcome(&app, &simulator, &key, &place, ui)?;
 
     let serving = server.run(app.clone(), keys.clone(), stop.clone().cancelled_owned());
-    let ((), served) = tokio::join!(fleet::work(&app, &stop), async {
+    let ((), served) = tokio::join!(fleet::work(&app, webhooks, &stop), async {
         let ended = serving.await;
         stop.cancel();
         ended

@@ -14,6 +14,7 @@ use crate::api::{KeyStore, Server, ServerOptions};
 use crate::config::{self, Config, Role, SettingFlags, StoreConfig};
 use crate::service::{App, AppOptions, StartError};
 use crate::telemetry::Telemetry;
+use crate::webhook::{Dispatcher, WebhookOptions};
 
 /// How long connecting to a host of NinjaOne may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -175,9 +176,30 @@ pub(super) fn stop() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
+/// What sends webhooks, if any are to be sent.
+pub(super) fn webhooks(
+    app: &App,
+    options: Option<WebhookOptions>,
+) -> Result<Option<Dispatcher>, Failure> {
+    let Some(options) = options else {
+        return Ok(None);
+    };
+    tracing::info!(receiver = options.url.host(), "webhooks are sent");
+    let dispatcher = Dispatcher::new(app, options);
+    let dispatcher =
+        dispatcher.map_err(|e| Failure::of(Exit::Failed, "preparing to send webhooks", &e))?;
+    Ok(Some(dispatcher))
+}
+
 /// Works until told to stop, and finishes what runs.
-pub(super) async fn work(app: &App, stop: &CancellationToken) {
-    let stopped = app.work(host(), stop.clone().cancelled_owned()).await;
+pub(super) async fn work(app: &App, webhooks: Option<Dispatcher>, stop: &CancellationToken) {
+    let working = app.work(host(), stop.clone().cancelled_owned());
+    let sending = async {
+        if let Some(webhooks) = webhooks {
+            webhooks.run(stop.clone()).await;
+        }
+    };
+    let (stopped, ()) = tokio::join!(working, sending);
     if stopped.unfinished > 0 {
         tracing::warn!(
             unfinished = stopped.unfinished,

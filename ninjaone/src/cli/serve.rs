@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
-    let config = fleet::settings(&args.settings, Role::Serve)?;
+    let mut config = fleet::settings(&args.settings, Role::Serve)?;
     let stop = fleet::stop()?;
     let (store, salt, redis) = fleet::named_redis(&config).await?;
     let keys = fleet::keys(&config, &store)?;
@@ -33,7 +33,9 @@ pub(super) async fn run(args: Args) -> Ended {
     options.grace = config.limits.shutdown_grace;
     let server = fleet::bind(options).await?;
     let address = server.address();
+    let webhook = config.webhook.take();
     let app = fleet::app(config, address, store, salt)?;
+    let webhooks = fleet::webhooks(&app, webhook)?;
     // Before the first consent or import is sealed here. Whoever works asks again.
     if let Err(error) = app.agree_on_seal_key().await {
         tracing::warn!(%error, "which key every worker has is not known yet");
@@ -46,7 +48,7 @@ pub(super) async fn run(args: Args) -> Ended {
         version = env!("CARGO_PKG_VERSION"),
         "serving the API and the dashboard, with a worker"
     );
-    let working = fleet::work(&app, &stop);
+    let working = fleet::work(&app, webhooks, &stop);
     let serving = async {
         let ended = server
             .run(app.clone(), keys, stop.clone().cancelled_owned())

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
-    let config = fleet::settings(&args.settings, Role::Worker)?;
+    let mut config = fleet::settings(&args.settings, Role::Worker)?;
     let stop = fleet::stop()?;
     let (store, salt, redis) = fleet::named_redis(&config).await?;
     let server = match config.listen {
@@ -32,7 +32,9 @@ pub(super) async fn run(args: Args) -> Ended {
     let address = server.as_ref().map(crate::api::Server::address);
     // It starts no consent, so nobody asks for its address.
     let public = address.unwrap_or_else(|| ([127, 0, 0, 1], 8080).into());
+    let webhook = config.webhook.take();
     let app = fleet::app(config, public, store, salt)?;
+    let webhooks = fleet::webhooks(&app, webhook)?;
     tracing::info!(
         worker = app.worker_id(),
         metrics = address.map(|address| address.to_string()),
@@ -40,7 +42,7 @@ pub(super) async fn run(args: Args) -> Ended {
         version = env!("CARGO_PKG_VERSION"),
         "working"
     );
-    let working = fleet::work(&app, &stop);
+    let working = fleet::work(&app, webhooks, &stop);
     let serving = async {
         let Some(server) = server else {
             return Ok(());

@@ -103,6 +103,12 @@ pub struct SettingFlags {
     /// Where NinjaOne sends browsers back to, as registered there [default: PUBLIC_URL/oauth/callback]
     #[arg(long, value_name = "URL")]
     pub redirect_uri: Option<String>,
+    /// Where events are posted to, signed; one with a token in it goes into EVERGREEN_WEBHOOK_URL [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    pub webhook_url: Option<String>,
+    /// A file with the secret that webhooks are signed with
+    #[arg(long, value_name = "PATH")]
+    pub webhook_secret_file: Option<String>,
     /// Where to listen [default: 127.0.0.1:8080; `worker` does not listen]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
@@ -134,6 +140,8 @@ impl SettingFlags {
             (keys::RETENTION, &self.retention),
             (keys::PUBLIC_URL, &self.public_url),
             (keys::REDIRECT_URI, &self.redirect_uri),
+            (keys::WEBHOOK_URL, &self.webhook_url),
+            (keys::WEBHOOK_SECRET_FILE, &self.webhook_secret_file),
             (keys::LISTEN, &self.listen),
             (keys::LOG, &self.log),
             (keys::LOG_FORMAT, &self.log_format),

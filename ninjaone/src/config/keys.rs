@@ -37,6 +37,7 @@ pub(super) const PUBLIC_URL: Key = Key("public_url");
 pub(super) const REDIRECT_URI: Key = Key("redirect_uri");
 pub(super) const WEBHOOK_URL: Key = Key("webhook_url");
 pub(super) const WEBHOOK_SECRET: Key = Key("webhook_secret");
+pub(super) const WEBHOOK_SECRET_FILE: Key = Key("webhook_secret_file");
 pub(super) const LISTEN: Key = Key("listen");
 pub(super) const LOG: Key = Key("log");
 pub(super) const LOG_FORMAT: Key = Key("log_format");
@@ -64,6 +65,7 @@ pub(super) const ALL: [Key; 25] = [
     REDIRECT_URI,
     WEBHOOK_URL,
     WEBHOOK_SECRET,
+    WEBHOOK_SECRET_FILE,
     LISTEN,
     LOG,
     LOG_FORMAT,

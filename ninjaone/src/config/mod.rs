@@ -14,6 +14,7 @@
 //! | `reader.rs` | reading one value, and remembering what is wrong with it |
 //! | `secrets.rs` | Redis' URL, the seal keys, the client app |
 //! | `urls.rs` | how browsers reach the API, and where they come back to |
+//! | `webhook.rs` | where events are posted to, and what they are signed with |
 //! | `values.rs` | what is allowed of every other setting, and what must hold between them |
 
 mod duration;
@@ -27,6 +28,7 @@ mod sources;
 mod tests;
 mod urls;
 mod values;
+mod webhook;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -43,6 +45,7 @@ pub use self::sources::{File, Sources, SourcesError};
 use crate::lifecycle::Settings;
 use crate::provider::{ClientApp, HostPolicy};
 use crate::vault::KeyRing;
+use crate::webhook::WebhookOptions;
 
 /// Who reads the settings, which decides what may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +137,8 @@ pub struct Config {
     pub redirect_uri: Option<String>,
     /// API keys beside those in the store.
     pub api_keys_file: Option<PathBuf>,
+    /// Where events are posted to, if anywhere.
+    pub webhook: Option<WebhookOptions>,
     /// What is logged.
     pub log: Log,
     /// What should be known although nothing is wrong.

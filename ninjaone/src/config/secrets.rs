@@ -161,7 +161,7 @@ pub(super) fn client(reader: &mut Reader<'_>) -> Option<ClientApp> {
     }
 }
 
-fn secret_file(path: &str) -> Result<SecretString, String> {
+pub(super) fn secret_file(path: &str) -> Result<SecretString, String> {
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(64 * 1024).read_to_string(&mut text))

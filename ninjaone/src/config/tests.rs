@@ -5,6 +5,7 @@ use secrecy::ExposeSecret;
 use super::*;
 
 mod addresses;
+mod webhook;
 
 const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 

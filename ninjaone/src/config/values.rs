@@ -12,6 +12,7 @@ use super::keys::{self, Key};
 use super::reader::{Problems, Reader};
 use super::secrets::{client, missing_redis, ring, store};
 use super::urls;
+use super::webhook::webhook;
 use super::{Config, DurationRange, Log, LogFormat, Role, Sources, StoreConfig};
 use crate::lifecycle::Settings;
 use crate::provider::HostPolicy;
@@ -57,6 +58,7 @@ pub(super) fn all(sources: &Sources, role: Role) -> Result<Config, Problems> {
     let journal_dir = path(&mut reader, keys::JOURNAL_DIR)
         .or((role != Role::Dev).then(|| PathBuf::from(DEFAULT_JOURNAL)));
     let api_keys_file = path(&mut reader, keys::API_KEYS_FILE);
+    let webhook = webhook(&mut reader);
     let log = log(&mut reader, role);
     let mut warnings = reader.slips();
     warnings.extend(without_effect(&mut reader, role));
@@ -73,6 +75,7 @@ pub(super) fn all(sources: &Sources, role: Role) -> Result<Config, Problems> {
         public_url,
         redirect_uri,
         api_keys_file,
+        webhook,
         log,
         warnings,
     });
@@ -87,10 +90,6 @@ fn without_effect(reader: &mut Reader<'_>, role: Role) -> Vec<String> {
             told.push(format!("{} has no effect: {why}", found.name));
         }
     };
-    let webhooks = "this version sends no webhooks; `evergreen events --follow` and GET /v1/events \
-                    tell the same events";
-    tell(keys::WEBHOOK_URL, webhooks);
-    tell(keys::WEBHOOK_SECRET, webhooks);
     if role == Role::Dev {
         let here = "all addresses that dev prints are those that it listens on (--listen)";
         tell(keys::PUBLIC_URL, here);

@@ -73,6 +73,27 @@ pub(super) fn refreshed(
     publish("TOKEN_REFRESHED", credential, more, context);
 }
 
+/// What went wrong, what helps, and until when the access token is good all the same.
+fn failure(
+    credential: &Credential,
+    retryable: bool,
+    recovery: &str,
+    context: &Context<'_, Credential>,
+) -> Map<String, Value> {
+    let last = credential.failures.last.clone().unwrap_or_default();
+    let expires_at = credential.grant.as_ref().and_then(|grant| grant.expires_at);
+    let told = json!({
+        "failedAt": rfc3339(context.now), "retryable": retryable, "recovery": recovery,
+        "errorCode": last.code, "errorMessage": last.description, "httpStatus": last.status,
+        "incidentId": last.incident_id, "requestId": last.request_id,
+        "expiresAt": time(expires_at),
+    });
+    match told {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
 /// A failure is worth telling; from here on its end is told as well.
 pub(super) fn refresh_failed(
     credential: &mut Credential,
@@ -81,14 +102,18 @@ pub(super) fn refresh_failed(
     context: &mut Context<'_, Credential>,
 ) {
     credential.failures.published = true;
-    let last = credential.failures.last.clone().unwrap_or_default();
-    let more = json!({
-        "failedAt": rfc3339(context.now), "retryable": retryable, "recovery": recovery,
-        "errorCode": last.code, "errorMessage": last.description, "httpStatus": last.status,
-        "incidentId": last.incident_id, "requestId": last.request_id,
-        "consecutiveFailures": credential.failures.consecutive,
-    });
-    publish("TOKEN_REFRESH_FAILED", credential, more, context);
+    let mut more = failure(credential, retryable, recovery, context);
+    let attention = credential.failures.attention;
+    let attention = attention.filter(|_| recovery == "fix_configuration");
+    more.insert(
+        "attention".to_owned(),
+        attention.map(|attention| attention.as_str()).into(),
+    );
+    more.insert(
+        "consecutiveFailures".to_owned(),
+        credential.failures.consecutive.into(),
+    );
+    publish("TOKEN_REFRESH_FAILED", credential, more.into(), context);
 }
 
 /// Time is running out.
@@ -108,11 +133,13 @@ pub(super) fn reconnect_required(
     reason: Reason,
     context: &mut Context<'_, Credential>,
 ) {
-    let more = json!({
-        "reason": reason.as_str(),
-        "unknownSince": time(credential.failures.unknown_since),
-    });
-    publish("RECONNECT_REQUIRED", credential, more, context);
+    let mut more = failure(credential, false, "reconnect", context);
+    more.insert("reason".to_owned(), reason.as_str().into());
+    more.insert(
+        "unknownSince".to_owned(),
+        time(credential.failures.unknown_since),
+    );
+    publish("RECONNECT_REQUIRED", credential, more.into(), context);
 }
 
 /// What had failed works again.

@@ -65,7 +65,7 @@ impl HttpOptions {
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.to_proxy()?);
         }
-        builder.build().map_err(|source| BuildFailed { source })
+        Ok(builder.build()?)
     }
 }
 
@@ -125,6 +125,14 @@ impl fmt::Debug for ProxyOptions {
 #[error("building the HTTP client")]
 pub struct BuildFailed {
     source: reqwest::Error,
+}
+
+impl From<reqwest::Error> for BuildFailed {
+    fn from(source: reqwest::Error) -> Self {
+        Self {
+            source: source.without_url(),
+        }
+    }
 }
 
 #[cfg(test)]

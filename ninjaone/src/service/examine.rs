@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use evergreen_engine::reconciler::{self, Comparison};
+use evergreen_engine::store::outbox::Progress;
 
 use super::{App, ServiceError};
 use crate::lifecycle::KIND;
 use crate::provider::{HttpOptions, InstanceUrl};
 use crate::refresher::stored_pair;
+use crate::webhook::READER;
 
 /// How long a host may take to be reached.
 const REACH: Duration = Duration::from_secs(5);
@@ -30,6 +32,14 @@ impl App {
     /// The store does not answer.
     pub async fn compare_index(&self) -> Result<Comparison, ServiceError> {
         Ok(reconciler::compare_all(self.engine()).await?)
+    }
+
+    /// How far webhooks have come in every partition whose server answers.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn webhook_progress(&self) -> Result<Vec<Progress>, ServiceError> {
+        Ok(self.store().progress(READER).await?)
     }
 
     /// Opens the pairs of some grants, so many at most, and keeps nothing of them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evergreen_engine::record::{Envelope, Reading, Record};
+use evergreen_engine::store::outbox::{Drain, Drained, Progress, Settle};
 use evergreen_engine::store::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Reconciled,
     Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -197,6 +198,18 @@ impl Store for Watched {
 
     async fn events_end(&self, partition: u16) -> Result<Option<String>, StoreError> {
         self.store().events_end(partition).await
+    }
+
+    async fn drain(&self, drain: &Drain) -> Result<Drained, StoreError> {
+        self.store().drain(drain).await
+    }
+
+    async fn settle(&self, settle: &Settle) -> Result<u64, StoreError> {
+        self.store().settle(settle).await
+    }
+
+    async fn progress(&self, reader: &str) -> Result<Vec<Progress>, StoreError> {
+        self.store().progress(reader).await
     }
 
     async fn wakes(&self) -> Result<Wakes, StoreError> {

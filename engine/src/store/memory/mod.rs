@@ -27,6 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::clock::{self, Clock};
+use super::outbox::{Drain, Drained, Progress, Settle};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Requeued, Signal,
     Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -216,6 +217,24 @@ impl Store for MemoryStore {
 
     async fn events_end(&self, partition: u16) -> Result<Option<String>, StoreError> {
         Ok(self.lock().partition(partition)?.events.end())
+    }
+
+    async fn drain(&self, drain: &Drain) -> Result<Drained, StoreError> {
+        let (mut space, now) = self.at_once();
+        Ok(space.events_of(drain.partition)?.drain(now, drain))
+    }
+
+    async fn settle(&self, settle: &Settle) -> Result<u64, StoreError> {
+        let (mut space, now) = self.at_once();
+        Ok(space.events_of(settle.partition)?.settle(now, settle))
+    }
+
+    async fn progress(&self, reader: &str) -> Result<Vec<Progress>, StoreError> {
+        let (space, now) = self.at_once();
+        let all = space.partitions.iter();
+        Ok(all
+            .map(|partition| partition.events.progress(now, partition.number, reader))
+            .collect())
     }
 
     async fn wakes(&self) -> Result<Wakes, StoreError> {

@@ -104,6 +104,12 @@ impl Space {
         })
     }
 
+    /// The outbox of a partition.
+    pub(super) fn events_of(&mut self, number: u16) -> Result<&mut Stream, StoreError> {
+        self.partition(number)?;
+        Ok(&mut self.partitions[usize::from(number)].events)
+    }
+
     pub(super) fn number_of(&self, id: &WorkflowId) -> usize {
         // `new` is told a count that fits.
         let count = u16::try_from(self.partitions.len()).unwrap_or(u16::MAX);

@@ -220,7 +220,7 @@ impl Calls<'_> {
         id.partition(self.keys.partitions())
     }
 
-    fn now(&self) -> String {
+    pub(super) fn now(&self) -> String {
         number(self.now)
     }
 }

@@ -40,6 +40,11 @@ impl Keys {
         self.shared(partition, "events")
     }
 
+    /// hash: how far readers of the outbox have come, and what they have lost.
+    pub(super) fn readers(&self, partition: u16) -> Result<String, StoreError> {
+        self.shared(partition, "readers")
+    }
+
     /// hash: the record.
     pub(super) fn wf(&self, id: &WorkflowId) -> String {
         self.of(id, "wf")

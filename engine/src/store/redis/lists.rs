@@ -24,7 +24,7 @@ const PEEKING: &str = "peeking";
 /// Records, and from where to go on.
 type Page = (Vec<(WorkflowId, Record)>, Option<String>);
 /// Positions of a stream, each with its fields in the order in which they were written.
-type Entries = Vec<(String, Vec<String>)>;
+pub(super) type Entries = Vec<(String, Vec<String>)>;
 
 /// The heads of several partitions and the time, in one round trip to each server. The servers of a
 /// cluster have clocks of their own, and what is due is due by the clock of its server; so the heads
@@ -348,7 +348,7 @@ pub(super) async fn events_end(
 }
 
 /// The third field is the subject's, under a name that each kind of workflow chooses.
-fn entry((position, fields): (String, Vec<String>)) -> Result<StreamEntry, StoreError> {
+pub(super) fn entry((position, fields): (String, Vec<String>)) -> Result<StreamEntry, StoreError> {
     let [_, id, _, event, subject_field, subject, _, at, _, payload] =
         <[String; 10]>::try_from(fields).map_err(|fields| {
             let why = format!("the entry {position} has {} parts, not 10", fields.len());

@@ -23,6 +23,7 @@ mod measure;
 mod migration;
 mod node;
 mod options;
+mod outbox;
 mod query;
 mod reply;
 mod routes;
@@ -47,6 +48,7 @@ use self::run::Runs;
 use self::scripts::{Call, TURNSTILE};
 use self::ways::Ways;
 use super::clock::{Clock, millis};
+use super::outbox::{Drain, Drained, Progress, Settle};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
     Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -241,6 +243,20 @@ impl Store for RedisStore {
 
     async fn events_end(&self, partition: u16) -> Result<Option<String>, StoreError> {
         lists::events_end(&self.0.ways, &self.0.keys, partition).await
+    }
+
+    async fn drain(&self, drain: &Drain) -> Result<Drained, StoreError> {
+        let call = outbox::drain(&self.calls(), drain)?;
+        outbox::drained(self.0.ways.call(&call).await?)
+    }
+
+    async fn settle(&self, settle: &Settle) -> Result<u64, StoreError> {
+        let call = outbox::settle(&self.calls(), settle)?;
+        outbox::settled(self.0.ways.steady_call(&call).await?)
+    }
+
+    async fn progress(&self, reader: &str) -> Result<Vec<Progress>, StoreError> {
+        outbox::progress(&self.0.ways, &self.calls(), reader).await
     }
 
     async fn wakes(&self) -> Result<Wakes, StoreError> {

@@ -55,6 +55,11 @@ pub(super) static RECONCILE: LazyLock<Script> =
     LazyLock::new(|| Script::new("reconcile", lua!("reconcile")));
 pub(super) static REQUEUE: LazyLock<Script> =
     LazyLock::new(|| Script::new("requeue", lua!("requeue")));
+pub(super) static DRAIN: LazyLock<Script> = LazyLock::new(|| Script::new("drain", lua!("drain")));
+pub(super) static SETTLE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("settle", lua!("settle")));
+pub(super) static READER: LazyLock<Script> =
+    LazyLock::new(|| Script::reading("reader", lua!("reader")));
 pub(super) static TURNSTILE: LazyLock<Script> =
     LazyLock::new(|| Script::new("turnstile", lua!("turnstile")));
 pub(super) static KEY_SPACE: LazyLock<Script> = LazyLock::new(|| {

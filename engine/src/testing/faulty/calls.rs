@@ -8,6 +8,7 @@ use super::{FaultyStore, Op};
 use crate::id::WorkflowId;
 use crate::machine::Millis;
 use crate::record::{Envelope, Reading, Record};
+use crate::store::outbox::{Drain, Drained, Progress, Settle};
 use crate::store::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
     Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
@@ -133,6 +134,21 @@ impl Store for FaultyStore {
     async fn events_end(&self, partition: u16) -> Result<Option<String>, StoreError> {
         let real = self.store.events_end(partition);
         Ok(self.call(Op::Events, real).await?.0)
+    }
+
+    async fn drain(&self, drain: &Drain) -> Result<Drained, StoreError> {
+        Ok(self.call(Op::Drain, self.store.drain(drain)).await?.0)
+    }
+
+    async fn settle(&self, settle: &Settle) -> Result<u64, StoreError> {
+        Ok(self.call(Op::Settle, self.store.settle(settle)).await?.0)
+    }
+
+    async fn progress(&self, reader: &str) -> Result<Vec<Progress>, StoreError> {
+        Ok(self
+            .call(Op::Progress, self.store.progress(reader))
+            .await?
+            .0)
     }
 
     /// Passes messages on, until it is told to lose them.

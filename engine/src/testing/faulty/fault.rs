@@ -34,6 +34,12 @@ pub enum Op {
     Log,
     /// Reading the outbox.
     Events,
+    /// [`Store::drain`](crate::store::Store::drain)
+    Drain,
+    /// [`Store::settle`](crate::store::Store::settle)
+    Settle,
+    /// [`Store::progress`](crate::store::Store::progress)
+    Progress,
     /// [`Store::wakes`](crate::store::Store::wakes)
     Wakes,
     /// The plain tables.

@@ -71,6 +71,8 @@ withKey((ask) => {
   follow(
     (event) => {
       tell(event);
+      // A gap in the events concerns no integration.
+      if (event.integration === "") return;
       changed.add(`${event.integration.split("@")[0]}@${event.payload?.grant ?? "user"}`);
       asking ??= setTimeout(askAgain, 400);
     },
@@ -260,9 +262,11 @@ function tell(event) {
   const [words, mood] = eventWords(event);
   const at = parse(event.at) ?? now();
   const integration = event.integration.split("@")[0];
+  const link = element("a", { href: `/integrations/${integration}`, text: integration });
+  const what = integration === "" ? [words] : [link, ` ${words}`];
   $("feed").prepend(element("li", { "data-mood": mood },
     element("time", { "data-at": String(at), datetime: event.at, title: moment(at), text: ago(at, now()) }),
-    element("span", {}, element("a", { href: `/integrations/${integration}`, text: integration }), ` ${words}`)));
+    element("span", {}, ...what)));
   while ($("feed").childElementCount > FEED_MAX) $("feed").lastElementChild.remove();
   $("feed-empty").hidden = true;
 }

@@ -146,6 +146,7 @@ const EVENTS = {
   INTEGRATION_RECOVERED: ["works again", "well"],
   INTEGRATION_CONNECTED: ["connected", "well"],
   INTEGRATION_DISCONNECTED: ["disconnected", "idle"],
+  gap: ["events were lost to webhooks", "amiss"],
 };
 
 export function eventWords(event) {

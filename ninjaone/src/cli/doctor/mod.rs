@@ -5,9 +5,11 @@
 //! | `mod.rs` | the order of the looks, and how they are told |
 //! | `checks.rs` | what each look finds means, as a function of what was found |
 //! | `disk.rs` | the journal's directory |
+//! | `outbox.rs` | what webhooks have not delivered |
 
 mod checks;
 mod disk;
+mod outbox;
 
 use std::sync::Arc;
 
@@ -153,6 +155,7 @@ async fn look(mut config: Config, told: &mut Vec<Check>) {
     }
     // It neither works nor adopts what others left on this disk.
     config.journal_dir = None;
+    let webhooks = config.webhook.is_some();
     let nowhere = ([127, 0, 0, 1], 0).into();
     let app = match fleet::app(config, nowhere, found.store, found.meta.salt) {
         Ok(app) => app,
@@ -161,7 +164,7 @@ async fn look(mut config: Config, told: &mut Vec<Check>) {
             return;
         }
     };
-    if let Err(error) = ask(&app, told).await {
+    if let Err(error) = ask(&app, webhooks, told).await {
         let check = Check::fail(
             "redis",
             chain(&error),
@@ -171,13 +174,18 @@ async fn look(mut config: Config, told: &mut Vec<Check>) {
     }
 }
 
-async fn ask(app: &App, told: &mut Vec<Check>) -> Result<(), crate::service::ServiceError> {
+async fn ask(
+    app: &App,
+    webhooks: bool,
+    told: &mut Vec<Check>,
+) -> Result<(), crate::service::ServiceError> {
     told.push(checks::clock(app.clock_skew_s().await?));
     let fleet = app.fleet(None).await?;
     told.push(checks::workers(&fleet));
     told.push(checks::overdue(&fleet));
     told.push(checks::index(app.compare_index().await?));
     told.extend(checks::grants(&fleet));
+    told.extend(outbox::webhooks(webhooks, &app.webhook_progress().await?));
     told.push(checks::seal_keys(&app.open_some(PAIRS).await?));
     for instance in fleet.instances.iter().take(HOSTS) {
         told.push(checks::host(instance, app.reach(instance).await));

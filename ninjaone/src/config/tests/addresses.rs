@@ -92,19 +92,6 @@ fn the_redirect_uri_alone_says_how_browsers_reach_us() {
 
 #[test]
 fn what_is_set_and_does_nothing_is_told() {
-    let given = [
-        ("EVERGREEN_WEBHOOK_URL", "https://h.example/CANARY"),
-        ("EVERGREEN_WEBHOOK_SECRET", "CANARY"),
-    ];
-    let config = load(&serving(&given), Role::Serve).unwrap();
-    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
-    for (told, (name, _)) in config.warnings.iter().zip(given) {
-        assert!(
-            told.starts_with(name) && told.contains("no webhooks"),
-            "{told}"
-        );
-        assert!(!told.contains("CANARY"), "{told}");
-    }
     let given = [("EVERGREEN_PUBLIC_URL", "https://e.example/anywhere")];
     let config = load(&env(&given), Role::Dev).unwrap();
     let listen = "127.0.0.1:8080".parse().unwrap();
