@@ -8,6 +8,7 @@
 //! | `show.rs`, `list.rs` | status and history of one; all, page by page |
 //! | `explain` | what is, what was, and why it did not fire |
 //! | `fleet.rs`, `examine.rs` | the fleet at a glance; what `doctor` asks beyond that |
+//! | `hosts.rs` | the provider's hosts, as the fleet treats them |
 //! | `token.rs` | handing out tokens; the lazy refresh |
 //! | `operate.rs` | refresh, reset, disconnect, backfill |
 //! | `adopt.rs` | tokens from outside, and client grants |
@@ -25,6 +26,7 @@ mod feed;
 mod find;
 mod fleet;
 mod follow;
+mod hosts;
 mod list;
 mod operate;
 mod show;
@@ -42,6 +44,7 @@ pub use explain::{Explanation, Finding, FleetView, TimerView, Weight};
 pub use feed::{EventCursor, EventView};
 pub use fleet::{FleetStatus, Moment, Trouble, WorkerView};
 pub use follow::Follow;
+pub use hosts::HostView;
 pub use list::{ListQuery, Listing};
 pub use operate::{BackfillAsk, RequeueAnswer};
 pub use start::{App, AppOptions, StartError, Surroundings};

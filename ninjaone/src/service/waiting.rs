@@ -33,6 +33,11 @@ impl App {
         let mut view = found.shown();
         let elsewhere = self.waiting().await;
         view.persist_pending = self.waits(&found.id, &elsewhere);
+        if let Some(instance) = &view.instance_url {
+            let host = self.host_of(instance, found.view.reading.now).await;
+            view.host_paused_until = host.paused_until;
+            view.host_breaker = Some(host.breaker);
+        }
         view
     }
 

@@ -9,6 +9,7 @@ mod concurrency;
 mod connect;
 mod crash_safety;
 mod hosts;
+mod politeness;
 mod scheduling;
 mod secrecy;
 mod success;

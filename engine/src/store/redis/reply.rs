@@ -14,14 +14,14 @@ use crate::store::{
 };
 
 /// A reply that is being read from its front.
-struct Reply {
+pub(super) struct Reply {
     script: &'static str,
-    word: String,
+    pub(super) word: String,
     rest: VecDeque<Value>,
 }
 
 impl Reply {
-    fn new(script: &'static str, value: Value) -> Result<Self, StoreError> {
+    pub(super) fn new(script: &'static str, value: Value) -> Result<Self, StoreError> {
         let Value::Array(parts) = value else {
             return Err(strange(script, "it is no list"));
         };
@@ -34,14 +34,14 @@ impl Reply {
         Ok(reply)
     }
 
-    fn next<T: FromRedisValue>(&mut self) -> Result<T, StoreError> {
+    pub(super) fn next<T: FromRedisValue>(&mut self) -> Result<T, StoreError> {
         let value = self.rest.pop_front();
         let value = value.ok_or_else(|| strange(self.script, "it is too short"))?;
         T::from_redis_value(value).map_err(|why| strange(self.script, why))
     }
 
     /// A number that came as text.
-    fn number(&mut self) -> Result<u64, StoreError> {
+    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
         let text: String = self.next()?;
         score(&text).ok_or_else(|| strange(self.script, format!("{text} is no number")))
     }
@@ -64,7 +64,7 @@ impl Reply {
     }
 
     /// The answer to a word that the script's head does not name.
-    fn unknown_word<T>(&self) -> Result<T, StoreError> {
+    pub(super) fn unknown_word<T>(&self) -> Result<T, StoreError> {
         Err(strange(
             self.script,
             format!("unknown word {:?}", self.word),

@@ -179,6 +179,7 @@ async fn ask(app: &App, told: &mut Vec<Check>) -> Result<(), crate::service::Ser
     told.push(checks::index(app.compare_index().await?));
     told.extend(checks::grants(&fleet));
     told.push(checks::seal_keys(&app.open_some(PAIRS).await?));
+    told.extend(fleet.hosts.iter().filter_map(checks::held_back));
     for instance in fleet.instances.iter().take(HOSTS) {
         told.push(checks::host(instance, app.reach(instance).await));
     }
