@@ -220,6 +220,8 @@ mod tests {
             "workers": [{"id": "w-1", "host": "h", "version": "0.1.0",
                 "heartbeat_at": "2026-03-26T11:59:58.000Z", "pending": 0}],
             "instances": ["https://eu.ninjarmm.com"],
+            "hosts": [{"host": "eu.ninjarmm.com", "paused_until": "2026-03-26T12:02:00.000Z",
+                "breaker": "closed", "breaker_until": null, "requests": 0}],
         })
     }
 
@@ -239,6 +241,7 @@ mod tests {
 refreshes  12 in the last minute, 1 failed
 workers    1 alive, version 0.1.0
 overdue    1, the oldest is acme/prod@user, due 5 min ago
+host       eu.ninjarmm.com is left alone: the pause ends in 2 min
 as of      2026-03-26 12:00:00 UTC
 
 STATE              GRANTS

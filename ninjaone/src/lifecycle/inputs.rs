@@ -132,13 +132,8 @@ pub struct Refresh {
     #[serde(default)]
     pub exempt: bool,
     /// The first token of a grant that somebody connects: it goes through an open breaker.
-    #[serde(default, skip_serializing_if = "is_no")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub connecting: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
-fn is_no(flag: &bool) -> bool {
-    !flag
 }
 
 /// How a refresh ended.
