@@ -97,7 +97,8 @@ pub trait Activities<W: Workflow>: Send + Sync + 'static {
 
     /// Whether the activity may begin; asked before it is written down, so that one which may not
     /// leaves no trace of having been under way. `now` is the store's time. It may wait for a place;
-    /// after half of the trust window the turn goes on without the activity.
+    /// after half of the trust window the turn goes on without the activity. While several turns wait
+    /// here a worker claims nothing more, whatever kinds there are.
     async fn admit(&self, id: &WorkflowId, activity: &W::Activity, now: Millis) -> Admission {
         let _ = (id, activity, now);
         Admission::Go

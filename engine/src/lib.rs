@@ -34,6 +34,7 @@ pub mod machine;
 mod news;
 pub mod pending;
 pub mod platform;
+mod queue;
 pub mod reconciler;
 pub mod record;
 pub mod store;

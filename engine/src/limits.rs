@@ -54,6 +54,12 @@ pub const DELAY_MAX: Duration = Duration::from_secs(300);
 /// Times that an intent is tried anew because signals came, before the turn goes on without its
 /// activity. A verdict is tried as often as there are signals; an inbox is bounded.
 pub const STRICT_ROUNDS: usize = 3;
+/// Claims under way, and turns that wait until their activity may begin, beyond which a worker claims no
+/// more.
+pub const AHEAD_MAX: usize = 8;
+/// How long a turn is held whose activity could not begin in half of its trust: long enough for what
+/// is due before it.
+pub const HELD_WAIT: Duration = Duration::from_secs(1);
 /// How long a record that is newer than this worker is left to a newer one.
 pub const NEWER_WAIT: Duration = Duration::from_secs(2);
 /// Between two tries of a commit that must not be lost.

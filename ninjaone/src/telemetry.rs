@@ -19,11 +19,22 @@ pub struct WebhookStand {
     pub abandoned: u64,
 }
 
-/// Counts and gauges of one process.
+/// How the whole fleet treats one host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HostGauges {
+    /// Nothing but failures came back, and at most one request tries at a time.
+    pub breaker_open: bool,
+    /// It wants to be left alone.
+    pub paused: bool,
+    /// Token requests under way.
+    pub requests: u32,
+}
+
+/// Counts and gauges of one process, and what it has read of the fleet.
 #[derive(Debug, Default)]
 pub struct Telemetry {
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
-    breakers: Mutex<BTreeMap<String, bool>>,
+    hosts: Mutex<BTreeMap<String, HostGauges>>,
     skews: Mutex<BTreeMap<&'static str, f64>>,
     webhooks: Mutex<BTreeMap<&'static str, u64>>,
     webhooks_stand: Mutex<Option<WebhookStand>>,
@@ -35,9 +46,9 @@ impl Telemetry {
         *lock(&self.outcomes).entry(word).or_default() += 1;
     }
 
-    /// Whether requests to a host are held back.
-    pub fn host_breaker(&self, host: &str, open: bool) {
-        lock(&self.breakers).insert(host.to_owned(), open);
+    /// How the fleet treats the provider's hosts: all of them, as they stand now.
+    pub fn hosts_are(&self, hosts: BTreeMap<String, HostGauges>) {
+        *lock(&self.hosts) = hosts;
     }
 
     /// How far another clock is ahead of ours, in seconds. More than half a minute is told, once until
@@ -78,10 +89,10 @@ impl Telemetry {
         lock(&self.outcomes).clone()
     }
 
-    /// For each host that was spoken to, whether requests to it are held back.
+    /// How the fleet treats each host that it has spoken to, as it was read last.
     #[must_use]
-    pub fn host_breakers(&self) -> BTreeMap<String, bool> {
-        lock(&self.breakers).clone()
+    pub fn hosts(&self) -> BTreeMap<String, HostGauges> {
+        lock(&self.hosts).clone()
     }
 
     /// How far other clocks are ahead of ours, in seconds, by clock.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergreen_engine::store::Store;
-use evergreen_engine::store::clock::{Clock, ManualClock};
+use evergreen_engine::store::clock::{self, Clock, ManualClock};
 use evergreen_engine::store::memory::MemoryStore;
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use evergreen_engine::{Limits, Platform};
@@ -83,6 +83,17 @@ impl Bench {
         bench.clock = Some(clock);
         bench.memory = Some(store);
         bench
+    }
+
+    /// Over the store in memory, whose clock runs, and is as far ahead of this machine's as the clock
+    /// that is given along shows: so that all may have slept for hours, and then work in real time.
+    pub async fn with_a_clock_ahead(simulator: SimulatorOptions) -> (Self, ManualClock) {
+        let ahead = ManualClock::at(0);
+        let (here, by) = (clock::system(), ahead.clone());
+        let store = MemoryStore::with_clock(Arc::new(move || here() + by.now()));
+        let salt = FingerprintKey::random().to_hex();
+        let bench = Self::over(Arc::new(store), salt, simulator).await;
+        (bench, ahead)
     }
 
     /// Over a Redis.

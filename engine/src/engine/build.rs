@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::machine::Workflow;
 use crate::news::News;
 use crate::platform::Platform;
+use crate::queue::Queue;
 use crate::store::Store;
 use crate::turn::{self, Env, Holding, TurnEnd};
 
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     platform: Platform,
     ending: CancellationToken,
     caution: Arc<Caution>,
+    queue: Arc<Queue>,
 }
 
 type Kind = Box<dyn FnOnce(&Shared) -> Arc<dyn Runner> + Send>;
@@ -62,6 +64,7 @@ impl EngineBuilder {
             news: Arc::default(),
             platform: Platform::default(),
             ending: CancellationToken::new(),
+            queue: Arc::default(),
         };
         Self {
             shared,
@@ -90,6 +93,7 @@ impl EngineBuilder {
                 platform: shared.platform.clone(),
                 ending: shared.ending.clone(),
                 caution: Arc::clone(&shared.caution),
+                queue: Arc::clone(&shared.queue),
             })
         });
         self.kinds.insert(W::KIND, kind);
@@ -112,6 +116,7 @@ impl EngineBuilder {
             ending: shared.ending,
             runners,
             caution: shared.caution,
+            queue: shared.queue,
             turns: TaskTracker::new(),
             told: Mutex::default(),
             drives: Mutex::default(),

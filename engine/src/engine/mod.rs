@@ -43,6 +43,7 @@ use crate::machine::Workflow;
 use crate::news::News;
 use crate::pending::Precious;
 use crate::platform::Platform;
+use crate::queue::Queue;
 use crate::record::{Reading, Record};
 use crate::store::clock::millis;
 use crate::store::{
@@ -78,6 +79,7 @@ struct Inner {
     ending: CancellationToken,
     runners: BTreeMap<&'static str, Arc<dyn Runner>>,
     caution: Arc<Caution>,
+    queue: Arc<Queue>,
     turns: TaskTracker,
     /// What the application says of this process, by field.
     told: Mutex<BTreeMap<String, Value>>,
@@ -362,6 +364,10 @@ impl Engine {
 
     pub(crate) fn news(&self) -> &News {
         &self.0.news
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.0.queue
     }
 
     /// The kinds that this process runs.

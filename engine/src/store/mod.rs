@@ -6,6 +6,7 @@
 //! that nobody knows whether it did.
 
 pub mod clock;
+mod gate;
 pub mod memory;
 pub mod outbox;
 mod protocol;
@@ -19,6 +20,7 @@ use crate::id::WorkflowId;
 use crate::machine::Millis;
 use crate::record::{Envelope, Reading, Record};
 
+pub use self::gate::{Breaker, Enter, Entered, GateBounds, GateState, Said};
 use self::outbox::{Drain, Drained, Progress, Settle};
 pub use self::protocol::{
     Claim, ClaimMode, Claimed, Commit, Committed, Compared, Creation, Extend, Extended, Heads,
@@ -182,6 +184,20 @@ pub trait Store: Send + Sync + 'static {
     /// Takes a name for a time, if nobody has it; `true` also renews what `holder` has already.
     async fn turnstile(&self, name: &str, holder: &str, life: Duration)
     -> Result<bool, StoreError>;
+
+    /// Takes a place in a gate. See `engine/scripts/enter.lua`.
+    async fn gate_enter(&self, ask: &Enter) -> Result<Entered, StoreError>;
+
+    /// Gives a place back. It may have ended already.
+    async fn gate_leave(&self, gate: &str, place: &str) -> Result<(), StoreError>;
+
+    /// Tells a gate how it went inside, if anything, and how it stands. See `engine/scripts/gate.lua`.
+    async fn gate_tell(
+        &self,
+        gate: &str,
+        said: Option<Said>,
+        bounds: &GateBounds,
+    ) -> Result<GateState, StoreError>;
 
     /// The store's time.
     async fn now(&self) -> Result<Millis, StoreError>;

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::load::{self, LoadError};
 use crate::machine::{Input, Workflow};
 use crate::record::{Envelope, SealedBlobs};
+use crate::store::clock::millis;
 use crate::store::{Committed, StoreError};
 use crate::trust::Trust;
 use crate::writing::{self, End, Patience};
@@ -131,12 +132,17 @@ async fn admission<W: Workflow>(
     {
         return Admission::Held { until: holding.now };
     }
+    let _waits = env.queue.waiting();
     let admitted = env.activities.admit(&holding.id, activity, now);
     // Whoever waits for a place must have trust left for the intent.
     let admitted = tokio::time::timeout(left / 2, admitted);
     match env.ending.run_until_cancelled(admitted).await {
         Some(Ok(admission)) => admission,
-        Some(Err(_)) | None => Admission::Held {
+        // It comes back behind what is due before it, in the order that the machine gives to what is held.
+        Some(Err(_)) => Admission::Held {
+            until: holding.store_now() + millis(limits::HELD_WAIT),
+        },
+        None => Admission::Held {
             until: holding.store_now(),
         },
     }

@@ -75,6 +75,7 @@ use crate::load::LoadError;
 use crate::machine::{Millis, Workflow};
 use crate::news::News;
 use crate::platform::Platform;
+use crate::queue::Queue;
 use crate::record::{Envelope, Record, SealedBlobs};
 use crate::store::{Extend, Store, StoreError};
 use crate::transition::Transition;
@@ -137,6 +138,7 @@ pub(crate) struct Env<W: Workflow> {
     /// This process ends: no activity begins, and those that run are broken off.
     pub(crate) ending: CancellationToken,
     pub(crate) caution: Arc<Caution>,
+    pub(crate) queue: Arc<Queue>,
 }
 
 /// What is said of a panic: its own words may be anybody's, and stand in the error output.

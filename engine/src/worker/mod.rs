@@ -9,7 +9,12 @@
 //! # How many
 //! A permit comes before a claim: what is held is being worked on, and what cannot start now is left for
 //! others. Among the due entries of a partition it takes any, so that workers that were told the same do
-//! not all want the same.
+//! not all want the same. Where activities wait for a place elsewhere ([`Activities::admit`]), it claims
+//! few at a time and strictly what comes first: while eight claims are under way or turns wait, nothing is
+//! claimed, since what waits under a lease is kept from others, and what is left in the index keeps its
+//! order.
+//!
+//! [`Activities::admit`]: crate::Activities::admit
 //!
 //! # What it leaves alone
 //! Kinds that it does not run. What it is at already. What another owns, for one lease after the store has

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::counters::Counters;
 use crate::engine::{Engine, Taken};
 use crate::id::WorkflowId;
+use crate::queue::Claiming;
 use crate::store::{ClaimMode, Claimed};
 use crate::turn::TurnEnd;
 
@@ -21,6 +22,8 @@ pub(super) struct Place {
     engine: Engine,
     member: String,
     spared: bool,
+    /// Until the claim is answered.
+    claiming: Option<Claiming>,
     ended: mpsc::UnboundedSender<Left>,
     _permit: OwnedSemaphorePermit,
 }
@@ -37,13 +40,15 @@ impl Place {
             engine: engine.clone(),
             member,
             spared: false,
+            claiming: Some(engine.queue().claiming()),
             ended,
             _permit: permit,
         }
     }
 
     pub(super) async fn turn(mut self, id: WorkflowId) {
-        self.spared = one(&self.engine, &id).await == Took::Spared;
+        let claiming = self.claiming.take();
+        self.spared = take(&self.engine, &id, claiming).await == Took::Spared;
     }
 }
 
@@ -72,7 +77,13 @@ pub(crate) enum Took {
 
 /// Claims one workflow and runs its turn.
 pub(crate) async fn one(engine: &Engine, id: &WorkflowId) -> Took {
-    let told = match engine.claim(id, ClaimMode::Due).await {
+    take(engine, id, None).await
+}
+
+async fn take(engine: &Engine, id: &WorkflowId, claiming: Option<Claiming>) -> Took {
+    let told = engine.claim(id, ClaimMode::Due).await;
+    drop(claiming);
+    let told = match told {
         Ok(told) => told,
         Err(error) => {
             Counters::add(&engine.counters().store_away, 1);

@@ -74,7 +74,12 @@ impl Poller {
                 }
             }
             let cap = self.look_again.saturating_duration_since(Instant::now());
-            match self.agenda.next(self.pick(), cap, &self.busy) {
+            let next = if self.engine.queue().is_long() {
+                Next::Sleep(cap)
+            } else {
+                self.agenda.next(self.pick(), cap, &self.busy)
+            };
+            match next {
                 Next::Claim(_, member) => self.begin(member).await,
                 Next::Sleep(span) => self.wait(span).await,
             }
@@ -179,8 +184,12 @@ impl Poller {
         self.engine.turns().spawn(place.turn(id));
     }
 
-    /// Which of several due workflows.
+    /// Which of several due workflows. The first, while others wait for their activities to begin:
+    /// then what comes first is what matters, and not that two workers may want the same.
     fn pick(&self) -> usize {
+        if !self.engine.queue().nobody_waits() {
+            return 0;
+        }
         let bits = (self.engine.platform().random)();
         usize::try_from(bits % (1 << 16)).unwrap_or(0)
     }
@@ -198,6 +207,7 @@ impl Poller {
         tokio::select! {
             biased;
             () = tokio::time::sleep(span) => {}
+            () = self.engine.queue().shorter() => {}
             told = self.news.recv() => {
                 if let Some((partition, heads, now)) = told {
                     self.agenda.told(partition, heads, now);

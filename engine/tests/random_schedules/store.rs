@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use evergreen_engine::record::{Envelope, Reading, Record};
 use evergreen_engine::store::outbox::{Drain, Drained, Progress, Settle};
 use evergreen_engine::store::{
-    Claim, ClaimMode, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place,
-    Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, ClaimMode, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended,
+    GateBounds, GateState, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError,
+    StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
 
@@ -161,6 +162,23 @@ impl Store for Gated {
 
     async fn turnstile(&self, _: &str, _: &str, _: Duration) -> Result<bool, StoreError> {
         elsewhere("passing a turnstile")
+    }
+
+    async fn gate_enter(&self, _: &Enter) -> Result<Entered, StoreError> {
+        elsewhere("entering a gate")
+    }
+
+    async fn gate_leave(&self, _: &str, _: &str) -> Result<(), StoreError> {
+        elsewhere("leaving a gate")
+    }
+
+    async fn gate_tell(
+        &self,
+        _: &str,
+        _: Option<Said>,
+        _: &GateBounds,
+    ) -> Result<GateState, StoreError> {
+        elsewhere("telling a gate")
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -45,6 +45,7 @@ macro_rules! both_stores {
 
 mod claims;
 mod commits;
+mod gates;
 mod index;
 mod kept;
 mod readers;
@@ -57,6 +58,7 @@ mod tables;
 async fn every_promise(place: &Rc<Place>) {
     claims::all(place).await;
     commits::all(place).await;
+    gates::all(place).await;
     index::all(place).await;
     kept::all(place).await;
     readers::all(place).await;

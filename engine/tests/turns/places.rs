@@ -7,6 +7,7 @@ use evergreen_engine::testing::{Fault, Op};
 use tokio::sync::Semaphore;
 
 use crate::machine::{Chore, Phase, Script, Signal};
+use crate::workers::Running;
 use crate::world::{BEGIN, World, id};
 
 fn world_with(places: &Arc<Semaphore>) -> World {
@@ -69,4 +70,36 @@ async fn a_place_is_given_back_where_the_activity_never_begins() {
     world.drive(&id).await;
     assert_eq!(world.heard(&id).await.last().unwrap(), "NotSent");
     assert_eq!(places.available_permits(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_claims_no_more_than_can_soon_begin() {
+    let places = Arc::new(Semaphore::new(0));
+    let world = world_with(&places);
+    let all: Vec<_> = (0..60).map(|n| id(&format!("w{n:02}"))).collect();
+    for (n, id) in (1..).zip(&all) {
+        world.send(id, Signal::Begin(n)).await;
+        // Each is due a little later than the one before.
+        tokio::time::advance(std::time::Duration::from_millis(5)).await;
+    }
+    let held = || {
+        let owned = |id: &&evergreen_engine::WorkflowId| {
+            let record = world.inspect(id).record;
+            record.is_some_and(|record| record.owner.is_some())
+        };
+        all.iter().filter(owned).count()
+    };
+    let running = Running::start(&world);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(held(), 8, "there was room for 32");
+    // One place for all: from here on what has been due for the longest comes first.
+    places.add_permits(1);
+    while world.script.performed().len() < all.len() {
+        tokio::task::yield_now().await;
+    }
+    let later = &world.script.performed()[8..];
+    assert!(later.is_sorted(), "{later:?}");
+    running.stop().await;
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header;
@@ -18,9 +19,12 @@ use prometheus_client::registry::Registry;
 
 use super::Site;
 use super::problem::Problem;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{HostGauges, Telemetry};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long a scrape waits to be told how the fleet treats the provider's hosts.
+const HOSTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What this process has counted.
 #[utoipa::path(get, path = "/metrics", tag = "watching", responses(
@@ -28,6 +32,10 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
      content_type = "application/openmetrics-text"),
 ))]
 pub(super) async fn show(State(site): State<Site>) -> Result<Response, Problem> {
+    let read = site.app().gauge_hosts();
+    if tokio::time::timeout(HOSTS_WITHIN, read).await.is_err() {
+        tracing::debug!("how the hosts stand was not told in time");
+    }
     let counters = Arc::clone(site.app().engine().counters());
     let text = page(counters, Arc::clone(site.app().telemetry())).map_err(|_| Problem::defect())?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
@@ -126,10 +134,16 @@ impl Counted {
         shown.family("refresh_outcomes", help, "outcome", &outcomes, |n| {
             ConstCounter::new(*n)
         })?;
-        let breakers = self.telemetry.host_breakers();
-        let help = "Whether requests to a provider's host are held back";
-        let open = |open: &bool| ConstGauge::new(i64::from(*open));
-        shown.family("host_breaker_open", help, "host", &breakers, open)?;
+        let hosts = self.telemetry.hosts();
+        let help = "Whether the fleet holds back requests to a host because they failed";
+        let open = |host: &HostGauges| ConstGauge::new(i64::from(host.breaker_open));
+        shown.family("host_breaker_open", help, "host", &hosts, open)?;
+        let help = "Whether the fleet leaves a host alone because it asked for it";
+        let paused = |host: &HostGauges| ConstGauge::new(i64::from(host.paused));
+        shown.family("host_paused", help, "host", &hosts, paused)?;
+        let help = "Token requests of the fleet that are under way to a host";
+        let requests = |host: &HostGauges| ConstGauge::new(i64::from(host.requests));
+        shown.family("host_requests", help, "host", &hosts, requests)?;
         self.webhooks(shown)?;
         let mut skews = self.telemetry.clock_skews();
         #[expect(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
@@ -232,7 +246,12 @@ mod tests {
     fn the_promised_names_are_there() {
         let telemetry = Telemetry::default();
         telemetry.outcome("refreshed");
-        telemetry.host_breaker("eu.ninjarmm.com", true);
+        let gauges = HostGauges {
+            breaker_open: true,
+            requests: 3,
+            ..HostGauges::default()
+        };
+        telemetry.hosts_are([("eu.ninjarmm.com".to_owned(), gauges)].into());
         telemetry.clock_skew("store", -1.5);
         telemetry.webhook("delivered");
         telemetry.webhooks_stand(Some(WebhookStand {
@@ -249,6 +268,8 @@ mod tests {
             "evergreen_persist_pending 1",
             "evergreen_reconcile_repairs_total 2",
             "evergreen_host_breaker_open{host=\"eu.ninjarmm.com\"} 1",
+            "evergreen_host_paused{host=\"eu.ninjarmm.com\"} 0",
+            "evergreen_host_requests{host=\"eu.ninjarmm.com\"} 3",
             "evergreen_clock_skew_seconds{source=\"store\"} -1.5",
             "evergreen_refresh_outcomes_total{outcome=\"refreshed\"} 1",
             "evergreen_fire_lateness_seconds_count 0",

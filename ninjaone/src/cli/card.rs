@@ -23,6 +23,19 @@ pub(crate) fn card(view: &StatusView, now: DateTime<Utc>) -> String {
     row("attention", attention(view));
     row("to do", to_do(view));
     row("next refresh", next(view, now));
+    row(
+        "host",
+        view.host_paused_until
+            .as_deref()
+            .map(|at| format!("left alone, as it asked; the pause ends {}", both(at, now))),
+    );
+    row(
+        "host fails",
+        view.host_breaker
+            .as_deref()
+            .filter(|breaker| *breaker != "closed")
+            .map(|_| "nothing comes back from it; one request at a time tries".to_owned()),
+    );
     row("access token", access_token(view, now));
     row(
         "last refresh",

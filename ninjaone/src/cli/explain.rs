@@ -116,6 +116,8 @@ mod tests {
                 "due_at": "2026-03-26T12:38:00.000Z", "due_wanted_at": "2026-03-26T12:38:00.000Z",
                 "inbox": 0, "attempt": 0, "owner": null, "lease_until": null,
                 "now": "2026-03-26T12:00:00.000Z"},
+            "host": {"host": "eu.ninjarmm.com", "paused_until": null, "breaker": "closed",
+                "breaker_until": null, "requests": 0},
             "fleet": {"workers_alive": 2, "versions": ["0.1.0"], "clock_skew_s": -0.25},
             "history": [{"at": "2026-03-26T11:53:00.000Z", "from": "Refreshing", "to": "Scheduled",
                 "on": ["Outcome"], "wake_at": "2026-03-26T12:38:00.000Z", "attempt": 1}],

@@ -10,7 +10,7 @@ use super::failure::{Ended, Exit, Failure};
 use super::ui::Ui;
 use super::{shutdown, table};
 use crate::config::DurationRange;
-use crate::service::FleetStatus;
+use crate::service::{FleetStatus, HostView};
 use crate::when::{exact, relative};
 
 /// Another screen, so that what was there before comes back; without a cursor.
@@ -132,6 +132,11 @@ fn page(fleet: &FleetStatus, ui: &Ui) -> String {
             ),
         );
     }
+    for host in &fleet.hosts {
+        if let Some(text) = held_back(host, ui) {
+            row("host", text);
+        }
+    }
     row("as of", exact(&fleet.at));
     let mut parts = vec![lines.join("\n")];
     let mut states = table::table(ui, &["STATE", "GRANTS"]);
@@ -154,6 +159,20 @@ fn page(fleet: &FleetStatus, ui: &Ui) -> String {
         parts.push(table::text(&troubles));
     }
     parts.join("\n\n")
+}
+
+/// Until when a host is left alone, if it is.
+fn held_back(host: &HostView, ui: &Ui) -> Option<String> {
+    let until = |at: &str| relative(at, ui.now());
+    let name = &host.host;
+    if let Some(at) = &host.paused_until {
+        return Some(format!("{name} is left alone: the pause ends {}", until(at)));
+    }
+    match (host.breaker.as_str(), &host.breaker_until) {
+        ("closed", _) => None,
+        (_, Some(at)) => Some(format!("{name} fails: the next try is {}", until(at))),
+        (_, None) => Some(format!("{name} fails: one request tries")),
+    }
 }
 
 fn with_others(first: String, others: &[(usize, &str)]) -> String {
@@ -201,6 +220,8 @@ mod tests {
             "workers": [{"id": "w-1", "host": "h", "version": "0.1.0",
                 "heartbeat_at": "2026-03-26T11:59:58.000Z", "pending": 0}],
             "instances": ["https://eu.ninjarmm.com"],
+            "hosts": [{"host": "eu.ninjarmm.com", "paused_until": "2026-03-26T12:02:00.000Z",
+                "breaker": "closed", "breaker_until": null, "requests": 0}],
         })
     }
 
@@ -220,6 +241,7 @@ mod tests {
 refreshes  12 in the last minute, 1 failed
 workers    1 alive, version 0.1.0
 overdue    1, the oldest is acme/prod@user, due 5 min ago
+host       eu.ninjarmm.com is left alone: the pause ends in 2 min
 as of      2026-03-26 12:00:00 UTC
 
 STATE              GRANTS

@@ -16,7 +16,7 @@ pub(crate) const PAIR: &str = "pair";
 /// The name under which the app's credentials are sealed.
 pub(crate) const APP: &str = "app";
 
-fn is_client(context: &Context<'_, Credential>) -> bool {
+pub(super) fn is_client(context: &Context<'_, Credential>) -> bool {
     context
         .id
         .id()

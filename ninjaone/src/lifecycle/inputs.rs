@@ -149,6 +149,9 @@ pub struct Refresh {
     /// bucket and breaker, not from a pause.
     #[serde(default)]
     pub exempt: bool,
+    /// The first token of a grant that somebody connects: it goes through an open breaker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connecting: bool,
 }
 
 /// How a refresh ended.

@@ -7,6 +7,7 @@ use evergreen_engine::{Context, Millis};
 
 use super::data::{Credential, Grant, Phase, Purpose, Source};
 use super::events;
+use super::grants::is_client;
 use super::inputs::Refresh;
 use super::timing::{self, Settings};
 use crate::provider::Attention;
@@ -228,6 +229,8 @@ impl Credential {
             token_path: grant.token_path,
             scopes: grant.scopes.clone(),
             exempt,
+            // Nothing but a client grant is connected without a token.
+            connecting: grant.generation == 0 && grant.expires_at.is_none() && is_client(context),
         });
         context.effects.note("generation", grant.generation);
         Some(Phase::Refreshing {

@@ -4,14 +4,16 @@
 //! |---|---|
 //! | `perform.rs` | the request: what is opened for it, what its answer means |
 //! | `late.rs` | a reply past its deadline: read on, and what it brings delivered |
+//! | `said.rs` | what an answer says of its host |
 //! | `sealing.rs` | sealing what the machine asks to have sealed |
 //! | `keeper.rs` | the journal around a rotated pair, and its replay |
-//! | `gate.rs` | being polite to a host |
+//! | `gate/` | being polite to a host, as a fleet |
 
 mod gate;
 mod keeper;
 mod late;
 mod perform;
+pub(crate) mod said;
 mod sealing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,7 @@ use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, KeyRing};
 
 pub use self::gate::Gate;
+pub(crate) use self::gate::{Admitted, Slot, Wish, host_of};
 pub use self::keeper::{Delivered, Keeper, Replay};
 pub(crate) use self::sealing::{stored_pair, workflow};
 
@@ -84,17 +87,21 @@ impl Activities<Credential> for Refresher {
     }
 
     async fn admit(&self, _id: &WorkflowId, activity: &Refresh, now: Millis) -> Admission {
-        let host = &activity.instance_url;
-        if let Some(until) = self.gate.paused_until(host, now) {
-            return Admission::Held { until };
-        }
         let began = Instant::now();
-        let slot = self.gate.enter(host, activity.exempt).await;
-        // Those before us may have been told to go away meanwhile.
-        let waited = Millis::try_from(began.elapsed().as_millis()).unwrap_or(0);
-        match self.gate.paused_until(host, now.saturating_add(waited)) {
-            Some(until) => Admission::Held { until },
-            None => Admission::Enter(Pass::new(slot)),
+        let wish = Wish {
+            instance_url: &activity.instance_url,
+            expires_at: activity.expires_at,
+            exempt: activity.exempt,
+            connecting: activity.connecting,
+        };
+        match self.gate.enter(&wish).await {
+            Admitted::In(slot) => Admission::Enter(Pass::new(slot)),
+            Admitted::Held(left) => {
+                let waited = Millis::try_from(began.elapsed().as_millis()).unwrap_or(0);
+                Admission::Held {
+                    until: now.saturating_add(waited).saturating_add(left),
+                }
+            }
         }
     }
 

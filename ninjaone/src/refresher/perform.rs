@@ -6,9 +6,9 @@ use evergreen_engine::{Call, Millis, WorkflowId};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::Refresher;
 use super::late::read_on;
 use super::sealing::{blob, workflow};
+use super::{Refresher, said};
 use crate::integration::{GrantKind, GrantRef};
 use crate::lifecycle::{Credential, Issued, Outcome, Refresh};
 use crate::provider::{
@@ -195,10 +195,7 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
             .telemetry
             .clock_skew("provider", skew as f64 / 1_000.0);
     }
-    let host = &activity.instance_url;
-    if !matches!(answer, Answer::Throttled { .. }) {
-        refresher.gate.calm(host);
-    }
+    let left = said::tell(refresher, &activity.instance_url, &answer).await;
     let sent_at = clock.time_of(sent_at);
     let (access, refresh, mut issued) = match answer {
         Answer::Granted(granted) => {
@@ -237,9 +234,8 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
         Answer::Misconfigured { attention } => {
             return Outcome::Misconfigured { attention, detail };
         }
-        Answer::Throttled { pause, asked } => {
-            let now = clock.time_of(Instant::now());
-            let until = refresher.gate.pause(host, now, pause, asked);
+        Answer::Throttled { .. } => {
+            let until = clock.time_of(Instant::now()).saturating_add(left);
             return Outcome::Throttled { until, detail };
         }
         // Trust was over before the first byte: nobody's failure, and surely nothing was spent.

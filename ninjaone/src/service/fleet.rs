@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::list::shown;
-use super::{App, ServiceError, StatusView};
+use super::{App, HostView, ServiceError, StatusView};
 use crate::integration::GrantRef;
 use crate::lifecycle::KIND;
 
@@ -97,6 +97,9 @@ pub struct FleetStatus {
     pub workers: Vec<WorkerView>,
     /// The provider's instances in use: scheme and host.
     pub instances: Vec<String>,
+    /// How the fleet treats the hosts that it has spoken to; empty for a key that is bound to tenants.
+    #[serde(default)]
+    pub hosts: Vec<HostView>,
 }
 
 /// The last reading.
@@ -152,6 +155,7 @@ impl App {
         fleet.workers_alive = workers.len();
         if tenants.is_none() {
             fleet.workers = workers.into_iter().map(worker).collect();
+            fleet.hosts = self.hosts().await?;
         }
         Ok(fleet)
     }

@@ -66,10 +66,7 @@ impl App {
         };
         let error = || ServiceError::TryLater {
             integration: found.grant.to_string(),
-            why: credential.failures.last.as_ref().map_or_else(
-                || "the refresh has not succeeded yet".to_owned(),
-                ToString::to_string,
-            ),
+            why: why_later(credential, phase, now),
             after_s: retry_after_s(next_attempt(found, phase), now),
         };
         if refresh && !valid {
@@ -135,6 +132,24 @@ pub(super) fn next_attempt(found: &Found, phase: &Phase) -> Option<Millis> {
             Some(found.view.reading.record.visible_at.unwrap_or(0).max(*at))
         }
         _ => None,
+    }
+}
+
+/// What stands in the way of a refresh, in words for the caller.
+fn why_later(credential: &Credential, phase: &Phase, now: Millis) -> String {
+    let last = credential.failures.last.as_ref().map_or_else(
+        || "the refresh has not succeeded yet".to_owned(),
+        ToString::to_string,
+    );
+    match phase {
+        Phase::Scheduled {
+            not_before: Some(until),
+            ..
+        } if *until > now => {
+            let until = evergreen_engine::time::rfc3339(*until);
+            format!("its host is left alone until {until}: {last}")
+        }
+        _ => last,
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `show.rs`, `list.rs` | status and history of one; all, page by page |
 //! | `explain` | what is, what was, and why it did not fire |
 //! | `fleet.rs`, `examine.rs` | the fleet at a glance; what `doctor` asks beyond that |
+//! | `hosts.rs` | the provider's hosts, as the fleet treats them |
 //! | `token.rs`, `handout.rs` | handing out tokens, the lazy refresh; what a grant has to give |
 //! | `memory.rs` | what was read last, for while the store does not answer |
 //! | `operate.rs` | refresh, reset, disconnect, backfill |
@@ -29,6 +30,7 @@ mod find;
 mod fleet;
 mod follow;
 mod handout;
+mod hosts;
 mod list;
 mod offer;
 mod memory;
@@ -52,6 +54,7 @@ pub use explain::{Explanation, Finding, FleetView, TimerView, Weight};
 pub use feed::{EventCursor, EventView};
 pub use fleet::{FleetStatus, Moment, Trouble, WorkerView};
 pub use follow::Follow;
+pub use hosts::HostView;
 pub use list::{ListQuery, Listing};
 pub use offer::{AdoptOptions, Adopted, ClientConnect, Offer};
 pub use operate::{BackfillAsk, RequeueAnswer};

@@ -161,6 +161,7 @@ impl App {
         let ring = Arc::new(options.ring);
         let fingerprints =
             Arc::new(FingerprintKey::from_hex(&options.salt).map_err(StartError::Salt)?);
+        let gate = Gate::new(&store, options.limits.lease, &surroundings.platform);
         let refresher = Refresher(Arc::new(Parts {
             keeper: Arc::new(Keeper::new(
                 Arc::clone(&ring),
@@ -173,7 +174,7 @@ impl App {
             policy: options.hosts,
             client: options.client,
             settings: Arc::new(options.settings),
-            gate: Gate::default(),
+            gate,
             telemetry,
             restored_at: AtomicU64::new(0),
             engine: std::sync::OnceLock::new(),

@@ -56,6 +56,13 @@ pub struct StatusView {
     pub provider: Option<ProviderView>,
     /// Scheme and host.
     pub instance_url: Option<String>,
+    /// The host wants to be left alone until then, by the whole fleet. Not told by listings.
+    #[serde(default)]
+    pub host_paused_until: Option<String>,
+    /// `closed`; `open` or `half_open` while the fleet holds back because nothing but failures came
+    /// back from the host. Not told by listings.
+    #[serde(default)]
+    pub host_breaker: Option<String>,
     /// The client app.
     pub client_id: Option<String>,
     /// The scopes as the provider told them.
@@ -138,6 +145,8 @@ impl StatusView {
             unknown_since: None,
             provider: None,
             instance_url: None,
+            host_paused_until: None,
+            host_breaker: None,
             client_id: None,
             scopes: None,
             persist_pending: false,

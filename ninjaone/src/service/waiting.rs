@@ -37,6 +37,11 @@ impl App {
         if view.warning.is_none() && view.next_refresh_at.is_some() && self.is_hurried(found) {
             view.warning = Some("buffer_shortened".to_owned());
         }
+        if let Some(instance) = &view.instance_url {
+            let host = self.host_of(instance, found.view.reading.now).await;
+            view.host_paused_until = host.paused_until;
+            view.host_breaker = Some(host.breaker);
+        }
         view
     }
 

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use evergreen_engine::record::{Envelope, Reading, Record};
 use evergreen_engine::store::outbox::{Drain, Drained, Progress, Settle};
 use evergreen_engine::store::{
-    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Reconciled,
-    Requeued, Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
+    GateState, Peek, Place, Reconciled, Requeued, Said, Signal, Signalled, Store, StoreError,
+    StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
 
@@ -247,6 +248,23 @@ impl Store for Watched {
         life: Duration,
     ) -> Result<bool, StoreError> {
         self.store().turnstile(name, holder, life).await
+    }
+
+    async fn gate_enter(&self, ask: &Enter) -> Result<Entered, StoreError> {
+        self.store().gate_enter(ask).await
+    }
+
+    async fn gate_leave(&self, gate: &str, place: &str) -> Result<(), StoreError> {
+        self.store().gate_leave(gate, place).await
+    }
+
+    async fn gate_tell(
+        &self,
+        gate: &str,
+        said: Option<Said>,
+        bounds: &GateBounds,
+    ) -> Result<GateState, StoreError> {
+        self.store().gate_tell(gate, said, bounds).await
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -20,6 +20,7 @@ mod reading;
 mod records;
 mod full_disk;
 mod keys;
+mod politeness;
 mod scheduling;
 mod secrecy;
 mod startup;

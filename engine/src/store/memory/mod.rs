@@ -11,6 +11,7 @@
 mod claim;
 mod commit;
 mod extend;
+mod gates;
 mod lists;
 mod outbox;
 mod reconcile;
@@ -29,8 +30,9 @@ use async_trait::async_trait;
 use super::clock::{self, Clock};
 use super::outbox::{Drain, Drained, Progress, Settle};
 use super::{
-    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Requeued, Signal,
-    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
+    GateState, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry, Told,
+    Wakes,
 };
 use crate::id::WorkflowId;
 use crate::limits::PARTITIONS_DEFAULT;
@@ -279,6 +281,26 @@ impl Store for MemoryStore {
     ) -> Result<bool, StoreError> {
         let (mut space, now) = self.at_once();
         Ok(space.turnstiles.pass(now, name, holder, life))
+    }
+
+    async fn gate_enter(&self, ask: &Enter) -> Result<Entered, StoreError> {
+        let (mut space, now) = self.at_once();
+        Ok(space.gates.enter(now, ask))
+    }
+
+    async fn gate_leave(&self, gate: &str, place: &str) -> Result<(), StoreError> {
+        self.lock().gates.leave(gate, place);
+        Ok(())
+    }
+
+    async fn gate_tell(
+        &self,
+        gate: &str,
+        said: Option<Said>,
+        bounds: &GateBounds,
+    ) -> Result<GateState, StoreError> {
+        let (mut space, now) = self.at_once();
+        Ok(space.gates.tell(now, gate, said, bounds))
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

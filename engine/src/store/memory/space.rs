@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::gates::Gates;
 use super::outbox::Stream;
 use super::sorted_set::SortedSet;
 use super::tables::{Slips, Tables, Turnstiles};
@@ -50,6 +51,7 @@ pub(super) struct Space {
     pub(super) tables: Tables,
     pub(super) slips: Slips,
     pub(super) turnstiles: Turnstiles,
+    pub(super) gates: Gates,
     /// Times that a replica has taken over.
     pub(super) failovers: u64,
 }
@@ -67,6 +69,7 @@ impl Space {
             tables: Tables::default(),
             slips: Slips::default(),
             turnstiles: Turnstiles::default(),
+            gates: Gates::default(),
             failovers: 0,
         }
     }
@@ -80,6 +83,7 @@ impl Space {
             tables: self.tables.clone(),
             slips: self.slips.clone(),
             turnstiles: self.turnstiles.clone(),
+            gates: self.gates.clone(),
             failovers: self.failovers,
         }
     }

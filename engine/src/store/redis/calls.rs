@@ -225,7 +225,7 @@ impl Calls<'_> {
     }
 }
 
-fn flag(is: bool) -> String {
+pub(super) fn flag(is: bool) -> String {
     if is { "1" } else { "0" }.to_owned()
 }
 
@@ -239,7 +239,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::{Claim, Commit, Signal};
+    use crate::store::{Claim, Commit, Enter, GateBounds, Signal};
 
     /// In a cluster a script whose keys lie in different slots is refused.
     #[test]
@@ -290,6 +290,14 @@ mod tests {
             events_max: 1,
             durable: false,
         };
+        let enter = Enter {
+            gate: "eu.ninjarmm.com".to_owned(),
+            place: "p".to_owned(),
+            life: Duration::from_secs(15),
+            unpaced: false,
+            through_breaker: false,
+            bounds: GateBounds::default(),
+        };
         let renew = Extend::Renew(Duration::from_secs(15));
         for call in [
             calls.claim(&claim),
@@ -299,6 +307,8 @@ mod tests {
             calls.extend(&id, 1, "c", renew),
             calls.reconcile(id.partition(calls.keys.partitions()), &[&id]),
             calls.requeue(&id),
+            calls.enter(&enter),
+            calls.gate("eu.ninjarmm.com", None, &enter.bounds),
         ] {
             let call = call.unwrap();
             assert!(call.is_of_one_slot(), "{}", call.script.name);

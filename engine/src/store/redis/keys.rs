@@ -80,6 +80,22 @@ impl Keys {
         self.plain(name)
     }
 
+    /// hash: pause, breaker and pace of a gate. It lies in a slot of its own: its name is the tag.
+    pub(super) fn gate(&self, name: &str) -> Result<String, StoreError> {
+        if name.is_empty() || name.contains(['{', '}']) {
+            return Err(StoreError::Refused {
+                doing: "looking at a gate".to_owned(),
+                why: format!("{name:?} is no name for one: at least one character, no braces"),
+            });
+        }
+        Ok(format!("{}:gate:{{{name}}}", self.prefix))
+    }
+
+    /// zset: who is inside a gate → when their place ends, ms.
+    pub(super) fn places(&self, name: &str) -> Result<String, StoreError> {
+        Ok(format!("{}:places", self.gate(name)?))
+    }
+
     /// channel: `<partition> <ms>` when something became due earlier than was told.
     pub(super) fn wake(&self) -> String {
         self.plain("wake")
@@ -178,6 +194,10 @@ mod tests {
         assert_eq!(keys.meta(), "evergreen:meta");
         assert_eq!(keys.named("consent:ab"), "evergreen:consent:ab");
         assert!(keys.due(16).is_err());
+        let gate = keys.gate("[::1]:8090").unwrap();
+        assert_eq!(gate, "evergreen:gate:{[::1]:8090}");
+        assert_eq!(keys.places("h").unwrap(), "evergreen:gate:{h}:places");
+        assert!(keys.gate("a}b").is_err() && keys.gate("").is_err());
     }
 
     #[test]

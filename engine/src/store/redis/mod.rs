@@ -16,6 +16,7 @@ mod connection;
 mod durable;
 mod endpoint;
 mod errors;
+mod gates;
 mod info;
 mod keys;
 mod lists;
@@ -50,8 +51,9 @@ use self::ways::Ways;
 use super::clock::{Clock, millis};
 use super::outbox::{Drain, Drained, Progress, Settle};
 use super::{
-    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
-    Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
+    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry,
+    Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::machine::Millis;
@@ -331,6 +333,30 @@ impl Store for RedisStore {
             vec![holder.to_owned(), millis(life).max(1).to_string()],
         );
         reply::passed(self.0.ways.steady_call(&call).await?)
+    }
+
+    async fn gate_enter(&self, ask: &Enter) -> Result<Entered, StoreError> {
+        let call = self.calls().enter(ask)?;
+        gates::entered(self.0.ways.steady_call(&call).await?)
+    }
+
+    async fn gate_leave(&self, gate: &str, place: &str) -> Result<(), StoreError> {
+        let key = self.0.keys.places(gate)?;
+        let mut command = cmd("ZREM");
+        command.arg(&key).arg(place);
+        let ways = &self.0.ways;
+        let _was_there: i64 = ways.query("leaving a gate", &key, &command).await?;
+        Ok(())
+    }
+
+    async fn gate_tell(
+        &self,
+        gate: &str,
+        said: Option<Said>,
+        bounds: &GateBounds,
+    ) -> Result<GateState, StoreError> {
+        let call = self.calls().gate(gate, said, bounds)?;
+        gates::state(self.0.ways.call(&call).await?)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

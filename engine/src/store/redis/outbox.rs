@@ -36,7 +36,7 @@ pub(super) fn drain(calls: &Calls<'_>, ask: &Drain) -> Result<Call, StoreError> 
 
 pub(super) fn drained(value: Value) -> Result<Drained, StoreError> {
     let mut reply = Reply::new("drain", value)?;
-    if reply.word() != "drained" {
+    if reply.word != "drained" {
         return reply.unknown_word();
     }
     let _now = reply.number()?;
@@ -67,7 +67,7 @@ pub(super) fn settle(calls: &Calls<'_>, ask: &Settle) -> Result<Call, StoreError
 
 pub(super) fn settled(value: Value) -> Result<u64, StoreError> {
     let mut reply = Reply::new("settle", value)?;
-    if reply.word() != "settled" {
+    if reply.word != "settled" {
         return reply.unknown_word();
     }
     let _now = reply.number()?;
@@ -100,7 +100,7 @@ pub(super) async fn progress(
 fn come_so_far(partition: u16, value: Value) -> Result<Progress, StoreError> {
     let mut reply = Reply::new("reader", value)?;
     let now = reply.number()?;
-    let joined = match reply.word() {
+    let joined = match reply.word.as_str() {
         "reader" => true,
         "nobody" => false,
         _ => return reply.unknown_word(),

@@ -16,7 +16,7 @@ use crate::store::{
 /// A reply that is being read from its front.
 pub(super) struct Reply {
     script: &'static str,
-    word: String,
+    pub(super) word: String,
     rest: VecDeque<Value>,
 }
 
@@ -32,11 +32,6 @@ impl Reply {
         };
         reply.word = reply.next()?;
         Ok(reply)
-    }
-
-    /// What it says.
-    pub(super) fn word(&self) -> &str {
-        &self.word
     }
 
     pub(super) fn next<T: FromRedisValue>(&mut self) -> Result<T, StoreError> {

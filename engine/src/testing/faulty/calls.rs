@@ -10,8 +10,9 @@ use crate::machine::Millis;
 use crate::record::{Envelope, Reading, Record};
 use crate::store::outbox::{Drain, Drained, Progress, Settle};
 use crate::store::{
-    Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
-    Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
+    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry,
+    Told, Wakes,
 };
 
 /// Wake-up messages that a listener may be behind before it loses some.
@@ -202,6 +203,25 @@ impl Store for FaultyStore {
     ) -> Result<bool, StoreError> {
         let real = self.store.turnstile(name, holder, life);
         Ok(self.call(Op::Turnstile, real).await?.0)
+    }
+
+    async fn gate_enter(&self, ask: &Enter) -> Result<Entered, StoreError> {
+        Ok(self.call(Op::Gate, self.store.gate_enter(ask)).await?.0)
+    }
+
+    async fn gate_leave(&self, gate: &str, place: &str) -> Result<(), StoreError> {
+        let real = self.store.gate_leave(gate, place);
+        self.call(Op::Gate, real).await.map(|_| ())
+    }
+
+    async fn gate_tell(
+        &self,
+        gate: &str,
+        said: Option<Said>,
+        bounds: &GateBounds,
+    ) -> Result<GateState, StoreError> {
+        let real = self.store.gate_tell(gate, said, bounds);
+        Ok(self.call(Op::Gate, real).await?.0)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

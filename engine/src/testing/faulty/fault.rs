@@ -48,6 +48,8 @@ pub enum Op {
     Slip,
     /// [`Store::turnstile`](crate::store::Store::turnstile)
     Turnstile,
+    /// The gates.
+    Gate,
     /// [`Store::now`](crate::store::Store::now)
     Now,
     /// [`Store::run_id`](crate::store::Store::run_id)

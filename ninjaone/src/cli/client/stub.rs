@@ -114,6 +114,7 @@ pub(in super::super) fn healthy() -> Value {
         "expiry_assumed": false, "last_refresh_at": "2026-03-26T11:53:00.000Z",
         "last_attempt_at": "2026-03-26T11:53:00.000Z", "consecutive_failures": 0,
         "unknown_since": null, "provider": null, "instance_url": "https://eu.ninjarmm.com",
+        "host_paused_until": null, "host_breaker": "closed",
         "client_id": "app", "scopes": "monitoring management offline_access",
         "persist_pending": false, "quarantined": 0, "parked": null, "v": 12, "owner": null,
     })

@@ -5,7 +5,7 @@ use evergreen_engine::store::redis::Meta;
 
 use super::Check;
 use crate::api::{Key, Scope};
-use crate::service::{FleetStatus, Opened};
+use crate::service::{FleetStatus, HostView, Opened};
 use crate::when::exact;
 
 /// Clocks that differ by more confuse people who compare times.
@@ -217,6 +217,22 @@ pub(super) fn seal_keys(found: &Opened) -> Check {
     Check::fail("seal keys", says, help)
 }
 
+/// A host that the fleet leaves alone at the moment.
+pub(super) fn held_back(host: &HostView) -> Option<Check> {
+    let name = &host.host;
+    if let Some(until) = &host.paused_until {
+        let says = format!("{name} asked to be left alone until {}", exact(until));
+        let help = "nothing: the fleet waits, soonest expiry first; see who else uses that client app";
+        return Some(Check::warn("provider", says, help));
+    }
+    if host.breaker == "closed" {
+        return None;
+    }
+    let says = format!("nothing but failures came back from {name}; one request at a time tries");
+    let help = "check NinjaOne's status page, and the way to it from where the workers run";
+    Some(Check::warn("provider", says, help))
+}
+
 pub(super) fn host(instance: &str, reached: Result<(), String>) -> Check {
     match reached {
         Ok(()) => Check::ok("provider", format!("{instance} is reached")),
@@ -246,6 +262,23 @@ mod tests {
                 pending: 0,
             }],
             ..FleetStatus::default()
+        }
+    }
+
+    fn with_breaker(breaker: &str) -> HostView {
+        HostView {
+            host: "eu.ninjarmm.com".to_owned(),
+            paused_until: None,
+            breaker: breaker.to_owned(),
+            breaker_until: None,
+            requests: 0,
+        }
+    }
+
+    fn paused() -> HostView {
+        HostView {
+            paused_until: Some("2026-03-26T11:55:00.000Z".to_owned()),
+            ..with_breaker("closed")
         }
     }
 
@@ -320,7 +353,11 @@ mod tests {
         for ((check, help), verdict) in grants(&bad).into_iter().zip(helps).zip(verdicts) {
             all.push((check, verdict, help));
         }
-        assert_eq!(all.len(), 11);
+        for (host, help) in [(with_breaker("open"), "status page"), (paused(), "client app")] {
+            all.push((held_back(&host).unwrap(), Verdict::Warn, help));
+        }
+        assert_eq!(held_back(&with_breaker("closed")), None);
+        assert_eq!(all.len(), 13);
         for (check, verdict, help) in all {
             assert_eq!(check.result, verdict, "{check:?}");
             assert!(check.help.as_ref().unwrap().contains(help), "{check:?}");

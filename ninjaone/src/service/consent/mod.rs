@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::find::Found;
 use super::{App, Recovery, SCOPES, ServiceError};
@@ -23,12 +23,16 @@ use crate::provider::{
     Answer, Attention, AuthorizeRequest, ClientApp, InstanceUrl, TokenCall, TokenPath,
     TokenRequest, authorize_url,
 };
+use crate::refresher::{Admitted, Slot, Wish, said};
 use crate::vault::{GrantId, Pair, Place, apikey};
 
 /// How long a consent may take.
 const LIFE: Duration = Duration::from_secs(600);
 /// How long the exchange of a code may take.
 const EXCHANGE: Duration = Duration::from_secs(15);
+
+/// How long a person waits until their code may be exchanged.
+const PLACE: Duration = Duration::from_secs(10);
 
 const NO_CLIENT: &str = "there is no client app to consent to; set EVERGREEN_NINJAONE_CLIENT_ID and \
      EVERGREEN_NINJAONE_CLIENT_SECRET where the API runs, and start it anew";
@@ -249,6 +253,7 @@ impl App {
         pending: Pending,
     ) -> Result<NewGrant, ConsentError> {
         let client = self.client_for_consent(integration)?;
+        let slot = self.place_for(integration, &instance).await?;
         let now = self.store().now().await.map_err(ServiceError::from)?;
         let request = TokenRequest::Code {
             code,
@@ -262,6 +267,8 @@ impl App {
             Instant::now() + EXCHANGE,
         );
         let reply = self.0.refresher.endpoint.send(call).await;
+        drop(slot);
+        said::tell(&self.0.refresher, instance.as_str(), &reply.answer).await;
         let Answer::Granted(granted) = reply.answer else {
             return Err(ConsentError::Provider(reply.detail.to_string()));
         };
@@ -295,6 +302,43 @@ impl App {
             token_path: Some(reply.path),
             ..new
         })
+    }
+
+    /// A place among the requests to the host. Connecting goes through an open breaker, and not into a
+    /// pause: a short one is waited for, with the person.
+    async fn place_for(
+        &self,
+        integration: &IntegrationId,
+        instance: &InstanceUrl,
+    ) -> Result<Slot, ServiceError> {
+        let wish = Wish {
+            instance_url: instance.as_str(),
+            expires_at: None,
+            exempt: false,
+            connecting: true,
+        };
+        let until = Instant::now() + PLACE;
+        let later = |after_s: u64| ServiceError::TryLater {
+            integration: integration.to_string(),
+            why: format!(
+                "NinjaOne asked to be left alone; begin the connection again in {after_s} s"
+            ),
+            after_s,
+        };
+        loop {
+            let entered = timeout_at(until, self.0.refresher.gate.enter(&wish)).await;
+            match entered {
+                Ok(Admitted::In(slot)) => return Ok(slot),
+                Ok(Admitted::Held(left)) => {
+                    let over = Instant::now() + Duration::from_millis(left);
+                    if over > until {
+                        return Err(later(left.div_ceil(1_000)));
+                    }
+                    sleep_until(over).await;
+                }
+                Err(_) => return Err(later(PLACE.as_secs())),
+            }
+        }
     }
 
     fn client_for_consent(&self, integration: &IntegrationId) -> Result<ClientApp, ServiceError> {

@@ -51,13 +51,16 @@ impl Told {
 
     /// The same behind "until" or "since".
     fn time(&self, at: Millis) -> String {
+        self.text(&rfc3339(at))
+    }
+
+    fn text(&self, text: &str) -> String {
         let now = i64::try_from(self.now)
             .ok()
             .and_then(chrono::DateTime::from_timestamp_millis);
-        let text = rfc3339(at);
-        let exact = when::exact(&text);
+        let exact = when::exact(text);
         now.map_or(exact.clone(), |now| {
-            format!("{exact} ({})", when::relative(&text, now))
+            format!("{exact} ({})", when::relative(text, now))
         })
     }
 
@@ -171,17 +174,33 @@ fn kept_back(facts: &Facts<'_>, told: &mut Told) {
         && let Some(until) = not_before.filter(|until| *until > told.now)
     {
         let says = format!(
-            "NinjaOne asked to be left alone until {}.",
+            "It waits until {}, since its host is left alone or has enough requests under way.",
             told.time(until)
         );
         told.tell("throttled", Weight::Delays, says);
     }
-    if let Some(until) = facts.host_paused_until {
-        let says = format!(
-            "Requests to its host pause until {}, for all integrations of that host.",
-            told.time(until)
-        );
-        told.tell("host_paused", Weight::Delays, says);
+    if let Some(host) = facts.host {
+        if let Some(until) = &host.paused_until {
+            let says = format!(
+                "NinjaOne asked to be left alone: requests to {} pause until {}, for all integrations \
+                 of that host.",
+                host.host,
+                told.text(until)
+            );
+            told.tell("host_paused", Weight::Delays, says);
+        }
+        if host.breaker != "closed" {
+            let next = match &host.breaker_until {
+                Some(until) => format!("nothing is tried before {}", told.text(until)),
+                None => "one request at a time is let through".to_owned(),
+            };
+            let says = format!(
+                "Nothing but failures came back from {}: {next}, and all others wait. Connecting stays \
+                 possible.",
+                host.host
+            );
+            told.tell("host_failing", Weight::Delays, says);
+        }
     }
     if let Some(until) = reading.record.visible_at.filter(|until| *until > told.now) {
         let says = format!("It is held back until {}.", told.time(until));

@@ -10,10 +10,10 @@ mod tests;
 
 use evergreen_engine::heartbeat::{PERIOD, WORKERS, WorkerLine};
 use evergreen_engine::time::rfc3339;
-use evergreen_engine::{Millis, View};
+use evergreen_engine::View;
 use serde::{Deserialize, Serialize};
 
-use super::{App, ServiceError, StatusView};
+use super::{App, HostView, ServiceError, StatusView};
 use crate::integration::Target;
 use crate::lifecycle::Credential;
 use judge::judge;
@@ -93,6 +93,9 @@ pub struct Explanation {
     pub status: StatusView,
     /// When it is seen.
     pub timer: TimerView,
+    /// How the fleet treats its host.
+    #[serde(default)]
+    pub host: Option<HostView>,
     /// Who could see it.
     pub fleet: FleetView,
     /// Its last transitions, oldest first.
@@ -106,8 +109,8 @@ struct Facts<'a> {
     status: &'a StatusView,
     view: &'a View<Credential>,
     fleet: &'a FleetView,
-    /// Until when this process leaves the provider's host alone.
-    host_paused_until: Option<Millis>,
+    /// How the fleet treats the provider's host.
+    host: Option<&'a HostView>,
     /// Whether whoever holds the grant still says that it lives.
     owner_lives: bool,
 }
@@ -134,13 +137,16 @@ impl App {
             .collect();
         let reading = &found.view.reading;
         let owner = reading.record.owner.as_ref();
-        let host = status.instance_url.as_deref().unwrap_or_default();
+        let host = match &status.instance_url {
+            Some(instance) => Some(self.host_of(instance, reading.now).await),
+            None => None,
+        };
         let facts = Facts {
             name: found.grant.to_string(),
             status: &status,
             view: &found.view,
             fleet: &fleet,
-            host_paused_until: self.0.refresher.gate.paused_until(host, reading.now),
+            host: host.as_ref(),
             owner_lives: owner.is_some_and(|owner| workers.iter().any(|(id, _)| id == owner)),
         };
         let (summary, findings) = judge(&facts);
@@ -149,6 +155,7 @@ impl App {
             findings,
             timer: timer(&found.view),
             status,
+            host,
             fleet,
             history,
         })

@@ -2,13 +2,14 @@
 
 use evergreen_engine::View;
 use evergreen_engine::record::{Reading, Record, SealedBlobs};
+use evergreen_engine::store::{Breaker, GateState};
 
 use super::judge::judge;
 use super::{Facts, Finding, FleetView, Weight};
 use crate::integration::GrantRef;
 use crate::lifecycle::{Credential, Phase, Purpose, Source};
 use crate::provider::{Attention, Reason};
-use crate::service::StatusView;
+use crate::service::{HostView, StatusView};
 
 /// Noon of the tests' day, in ms.
 const NOW: u64 = 1_774_526_400_000;
@@ -21,7 +22,7 @@ struct Case {
     score: Option<u64>,
     workers: usize,
     skew_s: f64,
-    paused_until: Option<u64>,
+    host: Option<GateState>,
     pending: bool,
     readable: bool,
 }
@@ -49,7 +50,7 @@ impl Default for Case {
             score: Some(at),
             workers: 2,
             skew_s: 0.1,
-            paused_until: None,
+            host: None,
             pending: false,
             readable: true,
         }
@@ -81,12 +82,16 @@ impl Case {
             versions: vec!["0.1.0".to_owned()],
             clock_skew_s: self.skew_s,
         };
+        let host = self.host.map(|state| {
+            let name = "eu.ninjarmm.com".to_owned();
+            HostView::of(name, &state, NOW)
+        });
         judge(&Facts {
             name: grant.to_string(),
             status: &status,
             view: &view,
             fleet: &fleet,
-            host_paused_until: self.paused_until,
+            host: host.as_ref(),
             owner_lives: false,
         })
     }
@@ -208,7 +213,23 @@ fn whatever_keeps_it_is_named_and_weighed() {
             "host_paused",
             Weight::Delays,
             "pause until 2026-03-26 12:01:00 UTC",
-            with(&|case| case.paused_until = Some(soon)),
+            with(&|case| {
+                case.host = Some(GateState {
+                    pause_left: 60_000,
+                    ..GateState::default()
+                });
+            }),
+        ),
+        (
+            "host_failing",
+            Weight::Delays,
+            "nothing is tried before 2026-03-26 12:01:00 UTC",
+            with(&|case| {
+                case.host = Some(GateState {
+                    breaker: Breaker::Open { left: 60_000 },
+                    ..GateState::default()
+                });
+            }),
         ),
         (
             "held_back",
