@@ -8,8 +8,11 @@ use crate::store::{Look, StoreError};
 
 impl Engine {
     /// Takes in who has answered; after a change nothing is taken over for a while.
-    pub(crate) fn saw(&self, look: &Look) {
-        self.0.caution.saw(look);
+    ///
+    /// # Errors
+    /// It is the first that this process sees, and the store does not tell of what was before it.
+    pub(crate) async fn saw(&self, look: &Look) -> Result<(), StoreError> {
+        self.0.caution.saw(look).await
     }
 
     /// Which run of the store answers: as this process' worker saw it last, if that is not longer ago

@@ -21,7 +21,7 @@ use crate::record::{Reading, Record};
 pub use self::protocol::{
     Claim, ClaimMode, Claimed, Commit, Committed, Compared, Creation, Extend, Extended, Heads,
     Look, OutboxEntry, Page, Peek, Place, Reconciled, Requeued, SealedOp, Signal, Signalled,
-    StreamEntry, Told,
+    Stamped, StreamEntry, Told,
 };
 
 /// What went wrong with the store.
@@ -165,6 +165,10 @@ pub trait Store: Send + Sync + 'static {
     /// Takes a name for a time, if nobody has it; `true` also renews what `holder` has already.
     async fn turnstile(&self, name: &str, holder: &str, life: Duration)
     -> Result<bool, StoreError>;
+
+    /// Compares the store's stamp with the newest one seen, and writes the next one if `write`. See
+    /// `engine/scripts/stamp.lua`.
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError>;
 
     /// The store's time.
     async fn now(&self) -> Result<Millis, StoreError>;

@@ -19,6 +19,7 @@ mod signal;
 mod snapshot;
 mod sorted_set;
 mod space;
+mod stamp;
 mod tables;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,7 @@ use async_trait::async_trait;
 use super::clock::{self, Clock};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Peek, Place, Requeued, Signal,
-    Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Signalled, Stamped, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::limits::PARTITIONS_DEFAULT;
@@ -256,6 +257,11 @@ impl Store for MemoryStore {
     ) -> Result<bool, StoreError> {
         let (mut space, now) = self.at_once();
         Ok(space.turnstiles.pass(now, name, holder, life))
+    }
+
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError> {
+        let (mut space, now) = self.at_once();
+        Ok(stamp::stamp(&mut space, now, newest_seen, write))
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -49,7 +49,7 @@ use self::ways::Ways;
 use super::clock::{Clock, millis};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
-    Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Signal, Signalled, Stamped, Store, StoreError, StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::machine::Millis;
@@ -310,6 +310,11 @@ impl Store for RedisStore {
             vec![holder.to_owned(), millis(life).max(1).to_string()],
         );
         reply::passed(self.0.ways.steady_call(&call).await?)
+    }
+
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError> {
+        let call = self.calls().stamp(newest_seen, write);
+        reply::stamped(self.0.ways.steady_call(&call).await?)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -57,6 +57,7 @@ pub(super) static REQUEUE: LazyLock<Script> =
     LazyLock::new(|| Script::new("requeue", lua!("requeue")));
 pub(super) static TURNSTILE: LazyLock<Script> =
     LazyLock::new(|| Script::new("turnstile", lua!("turnstile")));
+pub(super) static STAMP: LazyLock<Script> = LazyLock::new(|| Script::new("stamp", lua!("stamp")));
 pub(super) static KEY_SPACE: LazyLock<Script> = LazyLock::new(|| {
     let text = include_str!("../../../../migrations/0001_key_space.lua");
     Script::new("0001_key_space", text)

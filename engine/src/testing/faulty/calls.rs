@@ -10,7 +10,7 @@ use crate::machine::Millis;
 use crate::record::{Reading, Record};
 use crate::store::{
     Claim, Claimed, Commit, Committed, Compared, Extend, Extended, Look, Peek, Place, Requeued,
-    Signal, Signalled, Store, StoreError, StreamEntry, Told, Wakes,
+    Signal, Signalled, Stamped, Store, StoreError, StreamEntry, Told, Wakes,
 };
 
 /// Wake-up messages that a listener may be behind before it loses some.
@@ -182,6 +182,11 @@ impl Store for FaultyStore {
     ) -> Result<bool, StoreError> {
         let real = self.store.turnstile(name, holder, life);
         Ok(self.call(Op::Turnstile, real).await?.0)
+    }
+
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError> {
+        let real = self.store.stamp(newest_seen, write);
+        Ok(self.call(Op::Stamp, real).await?.0)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -42,6 +42,8 @@ pub enum Op {
     Slip,
     /// [`Store::turnstile`](crate::store::Store::turnstile)
     Turnstile,
+    /// [`Store::stamp`](crate::store::Store::stamp)
+    Stamp,
     /// [`Store::now`](crate::store::Store::now)
     Now,
     /// [`Store::run_id`](crate::store::Store::run_id)
