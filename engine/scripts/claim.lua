@@ -11,13 +11,14 @@
 --       7 heads: how many next due entries to tell 8 signals to hand out at most
 --       9 attempts before claims are delayed      10 attempts before the workflow is parked
 --      11 first delay, ms                         12 longest delay, ms
---      13 spare what is owned, '0' or '1'
+--      13 spare what anybody owns although its lease has ended, '0' or '1'
 -- Replies (all numbers as text)
 --   claimed  now heads record sealed inbox   the lease is ours, one reading of everything
 --   held     now heads lease_until owner     somebody else's, or to be spared
 --   not_due  now heads                       nothing to do yet; the score was put right
 --   delayed  now heads until                 its holders keep vanishing: nobody gets it until then
---   parked   now heads reason                waits for a human
+--   parked   now heads reason                waits for a human; what is sealed is gone if a
+--                                            pre-emptive signal was not heard
 --   unknown  now heads                       no such workflow; the stray entry was removed
 local due, parked, wf, inbox, sealed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local member, claim, owner = ARGV[2], ARGV[3], ARGV[4]
@@ -46,14 +47,15 @@ if redis.call('EXISTS', wf) == 0 then
   return answer('unknown')
 end
 
-local held_by, lease_until, activity, visible_at, wake_at, attempt, reason, barrier = unpack(
+local held_by, lease_until, activity, visible_at, wake_at, attempt, reason, barrier, ahead = unpack(
   redis.call('HMGET', wf, 'owner', 'lease_until', 'activity', 'visible_at', 'wake_at', 'attempt',
-    'parked', 'barrier'))
+    'parked', 'barrier', 'ahead'))
 attempt = tonumber(attempt) or 0
 
--- A claimer that has seen the server change spares what another owns, although its lease has ended:
--- the clock that ended it is not the clock that began it. In brackets: a lease that nobody holds.
-local spared = spare_owned and held_by and held_by ~= owner and string.sub(held_by, 1, 1) ~= '('
+-- A claimer that has seen the server change spares what is owned, although its lease has ended: the
+-- clock that ended it is not the clock that began it. So also what it owns itself: another turn of its
+-- own process may be at it, and trust its lease. In brackets: a lease that nobody holds.
+local spared = spare_owned and held_by and string.sub(held_by, 1, 1) ~= '('
 if held_by and (tonumber(lease_until) > now or spared) then
   redis.call('ZADD', due, lease_until, member)
   return answer('held', lease_until, held_by)
@@ -83,6 +85,8 @@ end
 attempt = attempt + 1
 if attempt > park_after then
   reason = 'no turn was finished in ' .. (attempt - 1) .. ' claims'
+  -- A pre-emptive signal that nobody could hear has ended these all the same.
+  if barrier and ahead then redis.call('DEL', sealed) end
   redis.call('HDEL', wf, 'owner', 'claim', 'lease_until')
   redis.call('HSET', wf, 'parked', reason)
   redis.call('ZREM', due, member)

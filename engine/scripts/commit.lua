@@ -17,14 +17,15 @@
 --      21 wake channel         22 partition, as told on the wake channel
 --      23 most signals told by `signals`
 --      24 id of the commit that this one was worked out from, '' for none
---      25 number of sealed operations, then for each, in the order in which they are meant:
+--      25 the last of the signals consumed, as it was read; '' if only their count is known
+--      26 number of sealed operations, then for each, in the order in which they are meant:
 --         'put' field value | 'erase' field '' | 'clear' '' ''
 --       + for each event: id, name, subject's field, subject, at, payload
 -- Replies (all numbers as text)
 --   committed  now heads v         written
 --   already    now heads v ours    written before, by this very commit; ours is '1' while the lease is
---   fenced     now heads v         somebody else has claimed since, or nobody holds it, or the record is
---                                  not the one that this was worked out from: nothing written
+--   fenced     now heads v         somebody else has claimed since, or nobody holds it, or record or inbox
+--                                  is not what this was worked out from: nothing written
 --   signals    now heads rest      strict, and signals came since the claim: nothing written
 --   unknown    now heads           no such workflow
 --   invalid    now heads why       the caller is wrong: nothing written
@@ -37,7 +38,8 @@ local wake_at, visible_at, activity, keep_ms = ARGV[11], ARGV[12], ARGV[13], ton
 local finish, park, heads = ARGV[15] == '1', ARGV[16], tonumber(ARGV[17])
 local log_max, log_entry, events_max = tonumber(ARGV[18]), ARGV[19], ARGV[20]
 local channel, partition, rest_max = ARGV[21], ARGV[22], tonumber(ARGV[23])
-local follows, sealed_ops, sealed_first = ARGV[24], tonumber(ARGV[25]), 26
+local follows, last_heard = ARGV[24], ARGV[25]
+local sealed_ops, sealed_first = tonumber(ARGV[26]), 27
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -52,8 +54,8 @@ local function answer(word, ...)
   return { word, text(now), next_due, ... }
 end
 
-local held_fence, held_claim, owner, last_commit, v = unpack(redis.call(
-  'HMGET', wf, 'fence', 'claim', 'owner', 'commit', 'v'))
+local held_fence, held_claim, owner, last_commit, v, ahead = unpack(redis.call(
+  'HMGET', wf, 'fence', 'claim', 'owner', 'commit', 'v', 'ahead'))
 if not v then return answer('unknown') end
 if last_commit == commit then
   -- Written again on purpose: an acknowledgement (WAIT, WAITAOF) speaks only of writes of the
@@ -65,6 +67,12 @@ if not owner or held_fence ~= fence or held_claim ~= claim then return answer('f
 -- A failover may keep the claim and lose the intent that was written under it. What was worked out
 -- from the intent's state must not be written onto the state before it.
 if (last_commit or '') ~= follows then return answer('fenced', v) end
+
+-- It may also keep the claim and lose signals that the holder was told of since. What has come in their
+-- place nobody has heard, and it must not be taken for them.
+if last_heard ~= '' and redis.call('LINDEX', inbox, consumed - 1) ~= last_heard then
+  return answer('fenced', v)
+end
 
 local waiting = redis.call('LLEN', inbox)
 if consumed > waiting then
@@ -118,7 +126,12 @@ put('wake_at', wake_at)
 put('visible_at', visible_at)
 put('activity', activity)
 put('parked', park)
-if waiting == consumed then redis.call('HDEL', wf, 'barrier') end
+-- What comes behind a pre-emptive signal does not keep its barrier up.
+if waiting == consumed or (ahead and consumed >= tonumber(ahead)) then
+  redis.call('HDEL', wf, 'barrier', 'ahead')
+elseif ahead and consumed > 0 then
+  redis.call('HINCRBY', wf, 'ahead', -consumed)
+end
 if log_max > 0 and log_entry ~= '' then
   redis.call('RPUSH', log, log_entry)
   redis.call('LTRIM', log, -log_max, -1)

@@ -7,14 +7,16 @@
 --       7 initial state   8 initial data           9 schema
 --      10 signals an inbox may hold
 --      11 wake channel                            12 partition, as told on the wake channel
+--      13 id of a pre-emptive signal that may be sent again, or ''
 -- Replies (all numbers as text)
 --   queued   now v held    held is '1' while somebody holds the workflow: their commit makes it due
+--   already  now v held    pre-emptive, and queued before under this id: it ends no lease again
 --   unknown  now           no such workflow, and the signal does not create one
 --   full     now           the inbox holds as many as it may; nothing written
 local due, parked, wf, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local member, payload, preemptive, ends_claim = ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5]
 local create, state, data, schema = ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9]
-local inbox_max, channel, partition = tonumber(ARGV[10]), ARGV[11], ARGV[12]
+local inbox_max, channel, partition, once = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -23,8 +25,15 @@ if not now then
 end
 local now_text = string.format('%.0f', now)
 
-local v, owner, claim, reason = unpack(redis.call('HMGET', wf, 'v', 'owner', 'claim', 'parked'))
+local v, owner, claim, reason, last = unpack(redis.call(
+  'HMGET', wf, 'v', 'owner', 'claim', 'parked', 'signal'))
 if not v and not create then return { 'unknown', now_text } end
+if preemptive and once ~= '' and last == once then
+  -- Written again on purpose, as in commit.lua; and taken away first, for a server with full memory.
+  redis.call('HDEL', wf, 'signal')
+  redis.call('HSET', wf, 'signal', once)
+  return { 'already', now_text, v, owner and '1' or '0' }
+end
 -- A pre-emptive signal is never refused: whoever disconnects must be able to.
 if not preemptive and redis.call('LLEN', inbox) >= inbox_max then return { 'full', now_text } end
 
@@ -40,11 +49,12 @@ if not v then
   redis.call('HSETNX', wf, 'fence', 0)
   redis.call('HSET', wf, 'state', state, 'data', data, 'schema', schema, 'v', v, 'attempt', 0)
 end
-redis.call('RPUSH', inbox, now_text .. ' ' .. payload)
+local length = redis.call('RPUSH', inbox, now_text .. ' ' .. payload)
 
 if preemptive then
   redis.call('HDEL', wf, 'parked')
-  redis.call('HSET', wf, 'attempt', 0, 'barrier', 1)
+  redis.call('HSET', wf, 'attempt', 0, 'barrier', 1, 'ahead', length)
+  if once ~= '' then redis.call('HSET', wf, 'signal', once) end
   redis.call('ZREM', parked, member)
   reason = false
 end

@@ -1,5 +1,6 @@
 //! What a worker knows of what is due: the heads of each partition, as the last reply told them.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const BEGIN: Millis = 1 << 50;
 #[derive(Debug)]
 pub(crate) struct Agenda {
     partitions: Vec<Heads>,
+    /// For each, the server's time at which it was told.
+    told_at: Vec<Millis>,
     /// What lies behind heads that are not for us; see [`Agenda::found_behind`].
     behind: Vec<Heads>,
     begun: Instant,
@@ -37,17 +40,41 @@ impl Agenda {
     pub(crate) fn new(partitions: u16) -> Self {
         Self {
             partitions: vec![Vec::new(); usize::from(partitions)],
+            told_at: vec![0; usize::from(partitions)],
             behind: vec![Vec::new(); usize::from(partitions)],
             begun: Instant::now(),
         }
     }
 
-    /// Takes over what a reply told of one partition. `now`: by the clock that the heads go by.
-    pub(crate) fn told(&mut self, partition: u16, heads: Heads, now: Millis) {
+    /// Takes over what a look told of one partition. `now`: by the clock that the heads go by.
+    pub(crate) fn looked(&mut self, partition: u16, heads: Heads, now: Millis) {
         let here = self.now();
         let by_ours = |(member, at): (String, Millis)| (member, (at + here).saturating_sub(now));
-        if let Some(known) = self.partitions.get_mut(usize::from(partition)) {
+        let place = usize::from(partition);
+        if let (Some(known), Some(told_at)) =
+            (self.partitions.get_mut(place), self.told_at.get_mut(place))
+        {
             *known = heads.into_iter().map(by_ours).collect();
+            *told_at = now;
+        }
+    }
+
+    /// Takes over what the reply of a claim or a commit told. Such replies overtake each other, and may
+    /// arrive after a look that was told later: what came due in between must not be forgotten again
+    /// until the next look. Only another look goes back in time, as after a failover.
+    pub(crate) fn told(&mut self, partition: u16, heads: Heads, now: Millis) {
+        let place = usize::from(partition);
+        match self.told_at.get(place).map(|told_at| now.cmp(told_at)) {
+            Some(Ordering::Greater) => self.looked(partition, heads, now),
+            // Within one millisecond nobody can say which is the newer one.
+            Some(Ordering::Equal) => {
+                let known = std::mem::take(&mut self.partitions[place]);
+                self.looked(partition, heads, now);
+                let heads = &mut self.partitions[place];
+                let told: HashSet<String> = heads.iter().map(|(m, _)| m.clone()).collect();
+                heads.extend(known.into_iter().filter(|(m, _)| !told.contains(m)));
+            }
+            Some(Ordering::Less) | None => {}
         }
     }
 
@@ -164,6 +191,25 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(agenda.next(7, CAP, &none), Next::Claim(0, "k:b".to_owned()));
         assert_eq!(agenda.next(7, CAP, &none), Next::Sleep(CAP));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_was_overtaken_by_a_look_makes_nothing_forgotten() {
+        let none = HashSet::new();
+        let mut agenda = Agenda::new(1);
+        agenda.looked(0, heads(&[("k:a", 100)]), 100);
+        agenda.told(0, heads(&[]), 99);
+        agenda.told(0, heads(&[("k:b", 100)]), 100);
+        let mut claimed = Vec::new();
+        while let Next::Claim(_, member) = agenda.next(0, CAP, &none) {
+            claimed.push(member);
+        }
+        claimed.sort();
+        assert_eq!(claimed, ["k:a", "k:b"]);
+        // A server that is behind the one before it is heard from the next look on.
+        agenda.looked(0, heads(&[]), 20);
+        agenda.told(0, heads(&[("k:c", 21)]), 21);
+        assert_eq!(agenda.next(0, CAP, &none), Next::Claim(0, "k:c".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]

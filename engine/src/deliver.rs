@@ -1,30 +1,11 @@
 //! Delivering a signal that must not be lost: sent again until the store has it and its servers confirm.
 
+use crate::backoff::Backoff;
 use crate::counters::Counters;
 use crate::id::WorkflowId;
-use crate::limits;
 use crate::load;
 use crate::machine::Workflow;
 use crate::store::{Signal, Signalled, Store, StoreError};
-
-/// A signal as it is delivered: queued, and confirmed.
-pub(crate) fn signal<W: Workflow>(
-    id: &WorkflowId,
-    signal: &W::Signal,
-) -> Result<Signal, StoreError> {
-    let payload = load::signal_payload::<W>(signal).map_err(|why| StoreError::Refused {
-        doing: format!("signalling {id}"),
-        why: why.to_string(),
-    })?;
-    Ok(Signal {
-        id: id.clone(),
-        payload,
-        preemptive: false,
-        ends_claim: None,
-        create: None,
-        durable: true,
-    })
-}
 
 /// Delivers until it is confirmed. A full inbox and a store that is away are waited for, however long
 /// that takes; a copy too many does no harm, a lost one does.
@@ -33,14 +14,28 @@ pub(crate) fn signal<W: Workflow>(
 ///
 /// # Errors
 /// Only [`StoreError::Refused`]: trying again would not help.
-pub(crate) async fn until_confirmed(
+pub(crate) async fn deliver<W: Workflow>(
     store: &dyn Store,
     counters: &Counters,
-    signal: &Signal,
+    id: &WorkflowId,
+    signal: &W::Signal,
 ) -> Result<Signalled, StoreError> {
-    let mut pause = limits::COMMIT_RETRY_FIRST;
+    let payload = load::signal_payload::<W>(signal).map_err(|why| StoreError::Refused {
+        doing: format!("signalling {id}"),
+        why: why.to_string(),
+    })?;
+    let signal = Signal {
+        id: id.clone(),
+        payload,
+        preemptive: false,
+        once: None,
+        ends_claim: None,
+        create: None,
+        durable: true,
+    };
+    let mut backoff = Backoff::of_calls();
     loop {
-        match store.signal(signal).await {
+        match store.signal(&signal).await {
             Ok(
                 told @ (Signalled::Queued {
                     confirmed: true, ..
@@ -54,7 +49,6 @@ pub(crate) async fn until_confirmed(
             }
             Err(error @ StoreError::Refused { .. }) => return Err(error),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::COMMIT_RETRY_MAX);
+        backoff.pause().await;
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! | read | to learn |
 //! |---|---|
+//! | [`guide`] | how to write a workflow of your own, step by step |
 //! | [`machine`] | what a workflow is and how it says what it wants |
 //! | [`activities`] | the impure edge: performing, admitting, sealing |
 //! | [`turn`] | what happens between a claim and the commit that ends it |
@@ -19,9 +20,20 @@
 //! | [`platform`] | the time of day and randomness, as values |
 //! | [`testing`] | days in milliseconds |
 
+#[doc = include_str!("../docs/guide.md")]
+///
+/// # The workflow, whole
+///
+/// ```rust,no_run
+#[doc = include_str!("../docs/renewal.rs")]
+/// # fn main() {}
+/// ```
+pub mod guide {}
+
 pub mod activities;
 mod advance;
 mod agenda;
+mod backoff;
 mod caution;
 pub mod counters;
 mod deliver;

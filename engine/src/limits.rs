@@ -62,10 +62,10 @@ pub const AHEAD_MAX: usize = 8;
 pub const HELD_WAIT: Duration = Duration::from_secs(1);
 /// How long a record that is newer than this worker is left to a newer one.
 pub const NEWER_WAIT: Duration = Duration::from_secs(2);
-/// Between two tries of a commit that must not be lost.
-pub const COMMIT_RETRY_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between two tries of a commit that must not be lost.
-pub const COMMIT_RETRY_MAX: Duration = Duration::from_secs(1);
+/// Between two tries of a call that must not be lost: a commit, a signal, a look before a verdict.
+pub const CALL_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause between two tries of a call that must not be lost.
+pub const CALL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long a caller waits for another holder's commit.
 pub const DRIVE_PATIENCE: Duration = Duration::from_secs(12);
 /// The first pause between two looks at a workflow that another holds; doubles up to [`DRIVE_LOOK_MAX`].

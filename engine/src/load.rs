@@ -27,8 +27,8 @@ struct Data {
     data: Value,
 }
 
-/// Reads the machine that a record holds.
-pub(crate) fn machine<W: Workflow>(record: &Record) -> Result<(W, W::Phase), LoadError> {
+/// Refuses a record that a newer worker wrote.
+pub(crate) fn not_newer<W: Workflow>(record: &Record) -> Result<(), LoadError> {
     if record.schema > W::SCHEMA {
         return Err(LoadError::Newer {
             what: "the record",
@@ -36,6 +36,12 @@ pub(crate) fn machine<W: Workflow>(record: &Record) -> Result<(W, W::Phase), Loa
             known: W::SCHEMA,
         });
     }
+    Ok(())
+}
+
+/// Reads the machine that a record holds.
+pub(crate) fn machine<W: Workflow>(record: &Record) -> Result<(W, W::Phase), LoadError> {
+    not_newer::<W>(record)?;
     let damaged = |why: String| LoadError::Damaged {
         what: "the record",
         why,

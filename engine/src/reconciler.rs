@@ -46,6 +46,11 @@ const STEP_KEYS: usize = 2000;
 const PART: Duration = Duration::from_secs(60);
 /// How often the reconciler says that it still is, and the others ask whether they can be.
 const PART_AGAIN: Duration = Duration::from_secs(20);
+/// How long a worker that has fallen silent in a walk of all records is waited for: less than it stays the
+/// reconciler, so that whoever takes the part over begins the walk anew at once.
+const WALKING: Duration = Duration::from_secs(30);
+/// How often it says that it still walks.
+const WALKING_AGAIN: Duration = Duration::from_secs(10);
 /// Between two walks of all records.
 const WALK: Duration = Duration::from_secs(3600);
 /// Until a walk that somebody else may have begun is asked for again.
@@ -105,6 +110,8 @@ struct Round {
     index: Place,
     walk: VecDeque<Place>,
     walk_at: Instant,
+    /// When this worker last said that it walks; `None` while it does not.
+    walking: Option<Instant>,
 }
 
 impl Round {
@@ -117,6 +124,7 @@ impl Round {
             index: entries(u16::try_from(partition).unwrap_or(0)),
             walk: VecDeque::new(),
             walk_at: Instant::now(),
+            walking: None,
             engine,
         }
     }
@@ -130,9 +138,11 @@ impl Round {
 
     /// Compares what was listed, and lists what is next. Answers when the next step is to be.
     async fn step(&mut self) -> Result<Duration, StoreError> {
-        if self.walk.is_empty() && Instant::now() >= self.walk_at {
+        if self.walking.is_none() && Instant::now() >= self.walk_at {
             self.begin_walk().await?;
         }
+        self.go_on_walking().await?;
+        let ends = self.walking.is_some() && self.walk.is_empty();
         let mut places = vec![self.index.clone()];
         places.extend(self.walk.front().cloned());
         let store = self.engine.store();
@@ -156,6 +166,11 @@ impl Round {
             members.extend(page.members);
         }
         self.pending = readable(members).0;
+        if ends {
+            // What was listed last has been compared: nobody needs to begin another for a while.
+            self.walking = None;
+            self.is_walk_ours(WALK / 2).await?;
+        }
         Ok(pause)
     }
 
@@ -168,18 +183,37 @@ impl Round {
 
     /// Records are walked by one worker after another, not by each that becomes the reconciler.
     async fn begin_walk(&mut self) -> Result<(), StoreError> {
-        let owner = self.engine.owner();
-        let turnstile = self.engine.store();
-        if turnstile
-            .turnstile("reconciler:walk", owner, WALK / 2)
-            .await?
-        {
+        if self.is_walk_ours(WALKING).await? {
             self.walk = self.engine.kinds().into_iter().map(records).collect();
             self.walk_at = Instant::now() + WALK;
+            self.walking = Some(Instant::now());
         } else {
             self.walk_at = Instant::now() + WALK_AGAIN;
         }
         Ok(())
+    }
+
+    /// Says that it still walks, so that a walker that dies is noticed soon. Where another has begun
+    /// meanwhile, the walk is left to it.
+    async fn go_on_walking(&mut self) -> Result<(), StoreError> {
+        if self
+            .walking
+            .is_none_or(|since| since.elapsed() < WALKING_AGAIN)
+        {
+            return Ok(());
+        }
+        if self.is_walk_ours(WALKING).await? {
+            self.walking = Some(Instant::now());
+        } else {
+            self.walking = None;
+            self.walk.clear();
+        }
+        Ok(())
+    }
+
+    async fn is_walk_ours(&self, life: Duration) -> Result<bool, StoreError> {
+        let (store, owner) = (self.engine.store(), self.engine.owner());
+        store.turnstile("reconciler:walk", owner, life).await
     }
 }
 

@@ -12,6 +12,8 @@
 //! | `attempt` | claims since the last finished turn; 2 means that a holder vanished |
 //! | `activity` | what the holder has set out to do; absent when nothing is in flight |
 //! | `barrier` | 1 from a pre-emptive signal to the commit that consumes it |
+//! | `ahead` | with `barrier`: how many signals are to be heard until that one has been, itself included |
+//! | `signal` | id of the last pre-emptive signal that had one: the same one again is answered `already` |
 //! | `parked` | why it waits for a human; absent when it does not |
 //!
 //! # Why a pair
@@ -58,11 +60,21 @@ pub struct Record {
     pub activity: Option<String>,
     /// Set from a pre-emptive signal to the commit that consumes it.
     pub barrier: bool,
+    /// With [`Record::barrier`]: how many signals are to be heard until that one has been, itself included.
+    pub ahead: Option<usize>,
+    /// The id of the last pre-emptive signal that had one.
+    pub signal: Option<String>,
     /// Why it waits for a human; absent when it does not.
     pub parked: Option<String>,
 }
 
 impl Record {
+    /// The place in the inbox, counted from 1, of a pre-emptive signal that has surely not been heard.
+    #[must_use]
+    pub fn unheard(&self) -> Option<usize> {
+        self.ahead.filter(|_| self.barrier)
+    }
+
     /// The score its entry in `due` should have: `None` for no entry. `Some(now)` stands for "any
     /// score that has come".
     #[must_use]
@@ -100,6 +112,12 @@ impl Envelope {
             at: at.parse().ok()?,
             payload: payload.to_owned(),
         })
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{} {}", self.at, self.payload)
     }
 }
 

@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::{Engine, Taken};
+use crate::backoff::Backoff;
 use crate::id::WorkflowId;
 use crate::limits;
 use crate::machine::Millis;
@@ -134,7 +135,7 @@ impl Engine {
     /// Looks at a workflow until nobody holds it, or somebody else does.
     async fn wait_for_holder(&self, id: &WorkflowId, until: Instant) -> Waited {
         let mut first: Option<Option<String>> = None;
-        let mut pause = limits::DRIVE_LOOK_FIRST;
+        let mut backoff = Backoff::new(limits::DRIVE_LOOK_FIRST, limits::DRIVE_LOOK_MAX);
         loop {
             match self.0.store.read(id, false).await {
                 Ok(None) => return Waited::Enough(Driven::Unknown),
@@ -149,11 +150,10 @@ impl Engine {
                 }
                 Err(error) => return Waited::Enough(error.into()),
             }
-            if Instant::now() + pause > until {
+            if Instant::now() + backoff.next() > until {
                 return Waited::Enough(Driven::StillHeld);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(limits::DRIVE_LOOK_MAX);
+            backoff.pause().await;
         }
     }
 }

@@ -92,6 +92,9 @@ struct Inner {
 pub struct Delivery {
     /// End whatever lease there is, at once.
     pub preemptive: bool,
+    /// By what a pre-emptive signal is known when it is sent again because its reply was lost: it then
+    /// ends no lease again, and is not queued again. Something that belongs to this one wish.
+    pub once: Option<String>,
     /// Create the workflow if there is none.
     pub create: bool,
     /// End the lease that was taken with this claim id.
@@ -209,6 +212,7 @@ impl Engine {
                 id: id.clone(),
                 payload,
                 preemptive: delivery.preemptive,
+                once: delivery.once,
                 ends_claim: delivery.ends_claim,
                 create,
                 durable: delivery.durable,
@@ -226,9 +230,8 @@ impl Engine {
         id: &WorkflowId,
         signal: &W::Signal,
     ) -> Result<Signalled, StoreError> {
-        let signal = deliver::signal::<W>(id, signal)?;
         let _precious = Precious::new(&self.0.counters, id);
-        deliver::until_confirmed(&*self.0.store, &self.0.counters, &signal).await
+        deliver::deliver::<W>(&*self.0.store, &self.0.counters, id, signal).await
     }
 
     /// Reads the machine of a workflow, with what surrounds it.
@@ -350,7 +353,7 @@ impl Engine {
 
     /// Whether what others own is left alone for now.
     pub(crate) fn is_cautious(&self) -> bool {
-        self.0.caution.advised()
+        self.0.caution.spares()
     }
 
     /// This process ends: from now on no activity begins, and those that run are broken off.

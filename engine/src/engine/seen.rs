@@ -10,8 +10,10 @@ use crate::store::{Look, StoreError};
 impl Engine {
     /// Takes in who has answered; after a change nothing is taken over for a while. And what time it is
     /// there: timers and leases go by that, so a machine that thinks otherwise is only told of.
-    pub(crate) fn saw(&self, look: &Look) {
-        self.0.caution.saw(look);
+    ///
+    /// # Errors
+    /// It is the first that this process sees, and the store does not tell of what was before it.
+    pub(crate) async fn saw(&self, look: &Look) -> Result<(), StoreError> {
         let (there, here) = (look.peek.now, self.platform().now());
         let apart = i64::try_from(there.abs_diff(here)).unwrap_or(i64::MAX);
         let ahead = if there < here { -apart } else { apart };
@@ -23,6 +25,7 @@ impl Engine {
                 "this machine's clock is not the store's; timers and leases go by the store's"
             );
         }
+        self.0.caution.saw(look).await
     }
 
     /// Which run of the store answers: as this process' worker saw it last, if that is not longer ago

@@ -169,7 +169,7 @@ pub struct Context<'a, W: Workflow> {
     pub random: f64,
     /// What the deployment is set to.
     pub facts: &'a W::Facts,
-    /// The store has become another run, or another server, within the last lease: what was written
+    /// The store has become another run, or another server, within the last two leases: what was written
     /// last may be lost, so an activity that nobody here knows of may have happened.
     pub store_in_doubt: bool,
     /// What the machine wants.

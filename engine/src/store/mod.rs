@@ -25,7 +25,7 @@ use self::outbox::{Drain, Drained, Progress, Settle};
 pub use self::protocol::{
     Claim, ClaimMode, Claimed, Commit, Committed, Compared, Creation, Extend, Extended, Heads,
     Look, OutboxEntry, Page, Peek, Place, Reconciled, Requeued, SealedOp, Signal, Signalled,
-    StreamEntry, Told,
+    Stamped, StreamEntry, Told,
 };
 
 /// What went wrong with the store.
@@ -198,6 +198,10 @@ pub trait Store: Send + Sync + 'static {
         said: Option<Said>,
         bounds: &GateBounds,
     ) -> Result<GateState, StoreError>;
+
+    /// Compares the store's stamp with the newest one seen, and writes the next one if `write`. See
+    /// `engine/scripts/stamp.lua`.
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError>;
 
     /// The store's time.
     async fn now(&self) -> Result<Millis, StoreError>;

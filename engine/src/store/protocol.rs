@@ -32,7 +32,7 @@ pub struct Claim {
     pub lease: Duration,
     /// Due only, or whatever is free.
     pub mode: ClaimMode,
-    /// Leave alone what another owns, although its lease has ended by the store's clock.
+    /// Leave alone what anybody owns, although its lease has ended by the store's clock.
     pub spare_owned: bool,
 }
 
@@ -128,6 +128,10 @@ pub struct Commit {
     pub strict: bool,
     /// Signals consumed.
     pub consumed: usize,
+    /// The last of them, as it was read. Where the inbox has another in its place, signals were lost on
+    /// the way and others have come, which nobody has heard: the commit is fenced. `None`: they are known
+    /// by their count alone. A turn always tells it.
+    pub last_heard: Option<Envelope>,
     /// The name of the state.
     pub state: String,
     /// JSON.
@@ -174,7 +178,8 @@ pub enum Committed {
         /// Whether the servers confirmed as [`Commit::durable`] asked; `true` where nothing was asked.
         confirmed: bool,
     },
-    /// Somebody else has claimed since, or nobody holds it. Nothing was written.
+    /// Somebody else has claimed since, or nobody holds it, or the store has lost what this was worked
+    /// out from. Nothing was written.
     Fenced {
         /// The count of transitions.
         v: u64,
@@ -197,6 +202,9 @@ pub struct Signal {
     pub payload: String,
     /// End whatever lease there is, at once.
     pub preemptive: bool,
+    /// By what a pre-emptive signal is known when it is sent again, as after a lost reply: it then ends
+    /// no lease again. The store knows the last one of each workflow.
+    pub once: Option<String>,
     /// End the lease that was taken with this claim id, if it is still the workflow's.
     pub ends_claim: Option<String>,
     /// Create the workflow, if there is none, in this state.
@@ -225,6 +233,8 @@ pub enum Signalled {
         v: u64,
         /// Somebody holds the workflow; their commit makes it due at once.
         held: bool,
+        /// It was queued before, by an earlier try of this very signal; it may have been heard since.
+        already: bool,
         /// Whether the servers confirmed as [`Signal::durable`] asked; `true` where nothing was asked.
         confirmed: bool,
     },
@@ -349,6 +359,19 @@ pub struct Look {
     pub run: String,
     /// The heads of every partition.
     pub peek: Peek,
+}
+
+/// What a store says of its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamped {
+    /// The stamp that was found.
+    pub stored: Millis,
+    /// The next one; written if that was asked for.
+    pub stamp: Millis,
+    /// When it was noticed that the store is an older one than somebody had worked with.
+    pub restored: Option<Millis>,
+    /// It was noticed just now.
+    pub older: bool,
 }
 
 /// An event as it comes from the stream.

@@ -84,7 +84,7 @@ async fn renew_until<W: Workflow>(
                 pause = lease / 3;
             }
             Ok(Extended::Fenced | Extended::GivenBack) => return,
-            Err(StoreError::Away { .. }) => pause = limits::COMMIT_RETRY_MAX,
+            Err(StoreError::Away { .. }) => pause = limits::CALL_RETRY_MAX,
             Err(error @ StoreError::Refused { .. }) => {
                 tracing::warn!(id = %holding.id, %error, "a lease could not be renewed");
                 return;

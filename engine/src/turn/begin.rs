@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use super::{Env, Holding, Trouble, TurnEnd, Written, give_back, note_turn};
+use super::known::Known;
+use super::{Env, Holding, Trouble, TurnEnd, give_back, note_turn};
 use crate::activities::{Admission, Pass};
 use crate::advance::{Advanced, Base, Judge, Surroundings, advance, advance_held};
 use crate::limits;
-use crate::load::{self, LoadError};
-use crate::machine::{Input, Workflow};
-use crate::record::{Envelope, SealedBlobs};
-use crate::store::clock::millis;
+use crate::machine::Workflow;
+use crate::record::Envelope;
 use crate::store::{Committed, StoreError};
 use crate::trust::Trust;
 use crate::writing::{self, End, Patience};
@@ -48,7 +47,7 @@ pub(super) async fn begin<W: Workflow>(
         now: holding.now,
         random: env.platform.unit(),
         facts: facts.as_ref(),
-        store_in_doubt: env.caution.advised(),
+        store_in_doubt: env.caution.doubts(),
     };
     let mut known = Known::<W>::load(holding)?;
 
@@ -59,7 +58,7 @@ pub(super) async fn begin<W: Workflow>(
         if run.effects.verdict {
             // Whoever condemns knows which run of the store it was that held nothing against it.
             env.caution.look_within(&holding.trust).await?;
-            if env.caution.advised() != around.store_in_doubt {
+            if env.caution.doubts() != around.store_in_doubt {
                 around.store_in_doubt = !around.store_in_doubt;
                 run = advance(&known.base, &known.inputs, Judge::Timer, None, &around);
             }
@@ -89,7 +88,7 @@ pub(super) async fn begin<W: Workflow>(
             holding,
             &known.base,
             &run,
-            known.consumed,
+            &known.heard,
             known.erase_first,
             End::Final,
         )?;
@@ -168,7 +167,7 @@ async fn intend<W: Workflow>(
         holding,
         &known.base,
         &run,
-        known.consumed,
+        &known.heard,
         known.erase_first,
         End::Intent(&activity),
     )?;
@@ -219,94 +218,5 @@ async fn intend<W: Workflow>(
         Committed::Written { .. } | Committed::Fenced { .. } | Committed::Unknown => {
             Err(Trouble::Fenced)
         }
-    }
-}
-
-/// What a turn starts from, and the inputs that it knows of.
-struct Known<W: Workflow> {
-    base: Base<W>,
-    /// The machine starts anew, so what was sealed before goes.
-    erase_first: bool,
-    /// A pre-emptive signal is among the inputs.
-    barrier: bool,
-    inputs: Vec<Input<W>>,
-    /// Signals among the inputs.
-    consumed: usize,
-}
-
-impl<W: Workflow> Known<W> {
-    fn load(holding: &Holding) -> Result<Self, Trouble> {
-        let (base, erase_first) = load_base::<W>(holding)?;
-        let mut known = Self {
-            base,
-            erase_first,
-            barrier: holding.record.barrier,
-            inputs: Vec::new(),
-            consumed: 0,
-        };
-        match load::activity::<W>(&holding.record) {
-            Ok(lost) => known.inputs.extend(lost.map(Input::ActivityLost)),
-            // After a pre-emptive signal whatever was in flight has no bearing any more.
-            Err(_) if holding.record.barrier => {}
-            Err(error) => return Err(error.into()),
-        }
-        known.hear(&holding.inbox)?;
-        Ok(known)
-    }
-
-    /// Takes in signals. After a pre-emptive one, others that cannot be read have no bearing any
-    /// more; but it must itself be among those that can.
-    fn hear(&mut self, envelopes: &[Envelope]) -> Result<(), Trouble> {
-        self.consumed += envelopes.len();
-        let mut unreadable = None;
-        for envelope in envelopes {
-            match load::signal::<W>(envelope) {
-                Ok(signal) => self.inputs.push(Input::Signal(signal)),
-                Err(error @ LoadError::Damaged { .. }) if self.barrier => {
-                    tracing::warn!(%error, "a signal is passed over");
-                    unreadable = Some(error);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let heard = |input: &Input<W>| matches!(input, Input::Signal(_));
-        match unreadable {
-            Some(error) if !self.inputs.iter().any(heard) => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The machine, and whether its blobs are to be erased because it starts anew.
-fn load_base<W: Workflow>(holding: &Holding) -> Result<(Base<W>, bool), Trouble> {
-    let record = &holding.record;
-    match load::machine::<W>(record) {
-        Ok((data, phase)) => Ok((
-            Base {
-                data,
-                phase,
-                wake_at: record.wake_at,
-                visible_at: record.visible_at,
-                commit: record.commit.clone(),
-                sealed: holding.sealed.clone(),
-            },
-            false,
-        )),
-        // A pre-emptive signal replaces what was before, so it may also replace what cannot be read.
-        Err(LoadError::Damaged { .. }) if record.barrier => {
-            let (data, phase) = W::initial();
-            Ok((
-                Base {
-                    data,
-                    phase,
-                    wake_at: None,
-                    visible_at: None,
-                    commit: record.commit.clone(),
-                    sealed: SealedBlobs::new(),
-                },
-                true,
-            ))
-        }
-        Err(error) => Err(error.into()),
     }
 }

@@ -15,7 +15,7 @@ use crate::machine::{Input, Millis, Step, Workflow};
 use crate::pending::Precious;
 use crate::store::{Committed, Signalled};
 use crate::trust::Trust;
-use crate::writing::{self, End, Patience};
+use crate::writing::{self, End, Heard, Patience};
 
 pub(super) async fn conclude<W: Workflow>(
     env: &Env<W>,
@@ -72,6 +72,7 @@ async fn write<W: Workflow>(
     // an unknown one by the next holder.
     let patience = Trust::start(env.limits.lease * 2, &env.platform);
     let mut signals: Vec<Input<W>> = Vec::new();
+    let mut told = Heard::default();
     // A verdict is strict however often signals come: the inbox is bounded, and so are the rounds.
     for _ in 0..=limits::INBOX_MAX {
         let judged = |store_in_doubt: bool| -> Result<Judged<W>, Unanswered> {
@@ -85,18 +86,18 @@ async fn write<W: Workflow>(
             };
             judge(intent, &signals, outcome, precious, now, &around)
         };
-        let in_doubt = env.caution.advised();
+        let in_doubt = env.caution.doubts();
         let mut judgement = judged(in_doubt)?;
         if judgement.run.effects.verdict {
             // Whoever condemns knows which run of the store it was that held nothing against it.
             env.caution.look_within(&patience).await?;
-            if env.caution.advised() != in_doubt {
+            if env.caution.doubts() != in_doubt {
                 judgement = judged(!in_doubt)?;
             }
         }
         let Judged { run, heard } = judgement;
-        let (after, consumed) = (&intent.after, signals.len());
-        let mut commit = writing::commit(env, holding, after, &run, consumed, false, End::Final)?;
+        let after = &intent.after;
+        let mut commit = writing::commit(env, holding, after, &run, &told, false, End::Final)?;
         commit.strict = run.effects.verdict;
         commit.durable |= precious && heard;
         let patience = if precious && heard {
@@ -106,6 +107,7 @@ async fn write<W: Workflow>(
         };
         match writing::send(env, &commit, intent.v, patience).await? {
             Committed::Signals { rest } => {
+                told.add(&rest);
                 for envelope in &rest {
                     signals.push(Input::Signal(load::signal::<W>(envelope)?));
                 }
@@ -177,8 +179,8 @@ async fn redeliver<W: Workflow>(
     outcome: &W::Outcome,
     signal: &W::Signal,
 ) -> Result<(), Trouble> {
-    let signal = deliver::signal::<W>(&holding.id, signal)?;
-    match deliver::until_confirmed(&*env.store, &env.counters, &signal).await? {
+    let (store, counters) = (&*env.store, &env.counters);
+    match deliver::deliver::<W>(store, counters, &holding.id, signal).await? {
         Signalled::Queued { .. } => {
             Counters::add(&env.counters.redelivered, 1);
             env.activities.settled(&holding.id, outcome).await;

@@ -55,6 +55,7 @@
 mod act;
 mod begin;
 mod conclude;
+mod known;
 mod poison;
 
 use std::panic::AssertUnwindSafe;

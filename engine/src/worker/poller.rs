@@ -16,6 +16,12 @@ use crate::limits::HEADS;
 use crate::news::Told;
 use crate::store::{Peek, StoreError, Wakes};
 
+/// When a worker looks at all partitions again, as parts of the poll cap: at random, so that workers
+/// started together do not look together for ever; and so that what the look finds is claimed within
+/// the cap, which is what the cap promises.
+const LOOK_FIRST: f64 = 0.85;
+/// The latest.
+const LOOK_LAST: f64 = 0.95;
 /// How far a worker looks behind entries that are not for it.
 const BEHIND_MAX: usize = 4096;
 
@@ -95,18 +101,19 @@ impl Poller {
         {
             tracing::debug!(%error, "still no wake-up messages");
         }
-        // Spread, so that workers started together do not look together for ever.
         let cap = self.engine.limits().poll_cap;
-        let spread = 1.0 - self.engine.platform().unit() / 10.0;
+        let spread = LOOK_FIRST + (LOOK_LAST - LOOK_FIRST) * self.engine.platform().unit();
         self.look_again = Instant::now() + cap.mul_f64(spread);
         // Of what changes from here on, messages tell anew.
         self.stale.clear();
-        match self.engine.store().look().await {
-            Ok(look) => {
-                // Before anything that it tells of is claimed.
-                self.engine.saw(&look);
-                self.told(look.peek).await;
-            }
+        let look = async {
+            let look = self.engine.store().look().await?;
+            // Before anything that it tells of is claimed.
+            self.engine.saw(&look).await?;
+            Ok(look.peek)
+        };
+        match look.await {
+            Ok(peek) => self.told(peek).await,
             Err(error) => self.unanswered(&error),
         }
     }
@@ -123,7 +130,7 @@ impl Poller {
     async fn told(&mut self, peek: Peek) {
         self.away = 0;
         for (partition, heads) in peek.partitions {
-            self.agenda.told(partition, heads, peek.now);
+            self.agenda.looked(partition, heads, peek.now);
             if let Err(error) = self.look_behind(partition).await {
                 tracing::debug!(%error, partition, "what lies behind was not told");
             }

@@ -11,10 +11,29 @@ use crate::activities::SealError;
 use crate::advance::{Advanced, Base};
 use crate::load::{self, LoadError};
 use crate::machine::{Millis, SealedChange, Workflow};
-use crate::record::SealedBlobs;
+use crate::record::{Envelope, SealedBlobs};
 use crate::store::{Commit, OutboxEntry, SealedOp};
 use crate::time::rfc3339;
 use crate::turn::{Env, Holding};
+
+/// The signals that a turn has heard: what the commit takes out of the inbox.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// How many.
+    pub(crate) count: usize,
+    /// The last one, as it was read.
+    pub(crate) last: Option<Envelope>,
+}
+
+impl Heard {
+    /// Counts those that were read after the ones before.
+    pub(crate) fn add(&mut self, envelopes: &[Envelope]) {
+        self.count += envelopes.len();
+        if let Some(last) = envelopes.last() {
+            self.last = Some(last.clone());
+        }
+    }
+}
 
 /// Which of the two commits of a turn.
 pub(crate) enum End<'a, W: Workflow> {
@@ -48,7 +67,7 @@ pub(crate) fn commit<W: Workflow>(
     holding: &Holding,
     base: &Base<W>,
     run: &Advanced<W>,
-    consumed: usize,
+    heard: &Heard,
     erase_first: bool,
     end: End<'_, W>,
 ) -> Result<Commit, BuildError> {
@@ -91,7 +110,8 @@ pub(crate) fn commit<W: Workflow>(
         claim: holding.claim.clone(),
         follows: base.commit.clone(),
         strict: false,
-        consumed,
+        consumed: heard.count,
+        last_heard: heard.last.clone(),
         wake_at: run.wake_at,
         visible_at: run.effects.visible_at,
         // What writes an intent or touches what is sealed must not be lost by a failover.
@@ -112,9 +132,11 @@ pub(crate) fn commit<W: Workflow>(
     })
 }
 
-/// The commit that leaves a workflow as it is and takes it out of `due`.
+/// The commit that leaves a workflow as it is and takes it out of `due`. What a pre-emptive signal that
+/// nobody could hear was to end is erased all the same.
 pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String) -> Commit {
     let record = &holding.record;
+    let unheard = record.unheard().is_some();
     Commit {
         id: holding.id.clone(),
         fence: record.fence,
@@ -123,6 +145,7 @@ pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String)
         follows: record.commit.clone(),
         strict: false,
         consumed: 0,
+        last_heard: None,
         state: record.state.clone(),
         data: record.data.clone(),
         schema: record.schema,
@@ -133,11 +156,11 @@ pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String)
         finish: false,
         log: json!({"v": record.v + 1, "at": rfc3339(holding.now), "parked": reason}).to_string(),
         park: Some(reason),
-        sealed: Vec::new(),
+        sealed: unheard.then_some(SealedOp::Clear).into_iter().collect(),
         log_max: env.limits.log,
         events: Vec::new(),
         events_max: env.limits.events,
-        durable: false,
+        durable: unheard,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sending a commit until it is answered.
 
+use crate::backoff::Backoff;
 use crate::counters::Counters;
-use crate::limits;
 use crate::machine::Workflow;
 use crate::store::{Commit, Committed, StoreError};
 use crate::trust::Trust;
@@ -24,7 +24,7 @@ pub(crate) async fn send<W: Workflow>(
     v: u64,
     patience: Patience,
 ) -> Result<Committed, StoreError> {
-    let mut pause = limits::COMMIT_RETRY_FIRST;
+    let mut backoff = Backoff::of_calls();
     let mut replies_lost = false;
     loop {
         match (env.store.commit(commit).await, &patience) {
@@ -50,15 +50,14 @@ pub(crate) async fn send<W: Workflow>(
                 Counters::add(&env.counters.store_away, 1);
                 replies_lost = true;
                 if let Patience::Within(trust) = patience
-                    && trust.left() < pause
+                    && trust.left() < backoff.next()
                 {
                     return Err(error);
                 }
                 tracing::debug!(id = %commit.id, %error, "a commit is sent again");
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::COMMIT_RETRY_MAX);
+        backoff.pause().await;
     }
 }
 

@@ -55,6 +55,7 @@ breaks! {
     a_fence_that_is_a_number_alone claim_id FAILOVER NoStaleCommit
     a_commit_that_is_written_twice idempotent_commit LOST WrittenOnce
     an_intent_beside_unheard_signals strict_intent PAUSES SentOnce
+    a_signal_taken_for_one_that_was_lost heard_is_there WISHED HeardOnce
     a_verdict_beside_unheard_signals strict_verdict PAUSES NoVerdictUnread
     what_an_earlier_state_asked_for effects_of_last_state ATTENTION AtOnce
     a_timer_judged_before_the_signals timer_after_signals TWICE NoneReplaced
@@ -63,6 +64,7 @@ breaks! {
     a_disconnect_that_waits_for_the_holder preemptive_ends_lease PEOPLE AtOnce
     a_token_served_behind_the_barrier barrier READER AtOnce
     a_disconnect_that_stays_parked preemptive_unparks POISON AtOnce
+    a_parked_workflow_that_keeps_what_was_ended parked_is_erased POISON ErasedUnheard
     a_takeover_by_another_servers_clock spare_after_new_run FAILOVER OneHolder
     a_takeover_by_a_process_that_has_just_started careful_at_start RESTARTED OneHolder
     a_takeover_before_the_new_server_is_noticed notice_first FAILOVER OneHolder
@@ -75,6 +77,7 @@ breaks! {
     a_request_without_an_intent intent_first CRASHES SentOnce
     an_intent_that_nobody_vouches_for wait_for_replicas FAILOVER SentOnce
     a_verdict_right_after_a_failover caution_in_verdicts UNVOUCHED RevokedIsTrue
+    a_verdict_by_whoever_takes_over doubt_outlasts_caution UNVOUCHED RevokedIsTrue
     a_rejection_after_an_unknown_outcome rotation_lost CRASHES RevokedIsTrue
     a_wait_over_another_connection wait_own_connection FAILOVER SentOnce
     a_pair_that_is_only_in_memory journal CRASHES PairKept
@@ -90,6 +93,7 @@ breaks! {
     an_unknown_pair_that_is_dropped rescued_kept_apart LENIENT PairKept
     a_late_rejection_that_condemns only_success_redelivered PAUSES NoneCondemned
     a_consent_that_counts_twice connect_idempotent TWICE PairKept
+    a_consent_that_ends_the_lease_again connect_once TWICE SentOnce
     a_request_after_a_verdict reset_is_marked WISHES SilentAfterVerdict
     a_pause_that_is_shortened pause_kept THROTTLED PauseKept
     a_workflow_that_kills_the_fleet park_after_attempts POISON FleetSurvives

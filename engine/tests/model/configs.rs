@@ -69,9 +69,11 @@ configs! {
     LOST "lost replies" rotations: 1; lost_replies: 1, refreshes: 1;
     /// A replica that lags takes over; the replicas are asked to vouch.
     FAILOVER "failover" rotations: 1; failovers: 1;
-    /// The same where nobody can be asked.
+    /// The same, while people wish for something. Too big to be looked at to its end each time.
+    WISHED "failover and wishes" rotations: 1, deepest: 10; failovers: 1, refreshes: 1, resets: 1;
+    /// The same as the first where nobody can be asked.
     UNVOUCHED "failover without acknowledgement" rotations: 1, replicated: false, prompt: true; failovers: 1;
-    /// The same, and the process dies; there is but one.
+    /// And the process dies; there is but one.
     BOTH "failover without acknowledgement, and a crash" rotations: 1, replicated: false, alone: true, except: &[Promise::RevokedIsTrue]; failovers: 1, crashes: 1;
     /// A process starts again after a failover. Too big to be looked at to its end each time.
     RESTARTED "failover and a restart" rotations: 1, deepest: 14; failovers: 1, crashes: 1;
@@ -82,7 +84,7 @@ configs! {
     /// A caller reads the token while people disconnect.
     READER "a reader" rotations: 1; disconnects: 1, reads: 1;
     /// A consent is delivered twice.
-    TWICE "consent delivered twice" rotations: 1, except: &[Promise::SentOnce]; consents: 2;
+    TWICE "consent delivered twice" rotations: 1; consents: 2;
     /// The same, with a process that dies.
     ENDED "disconnect and crash" rotations: 1; disconnects: 1, crashes: 1;
     /// The store comes back empty, and the customer consents again.

@@ -35,14 +35,9 @@ impl World {
     /// Who claims: not who would only give back, and not who spares the owner for now.
     fn claims(&self, state: &State) -> Option<usize> {
         let record = state.store.record.as_ref()?;
-        let spares = |w: usize| match record.owner {
-            Some(Owner::Worker(owner)) => {
-                usize::from(owner) != w
-                    && state.workers[w].caution > 0
-                    && self.rules.spare_after_new_run
-            }
-            _ => false,
-        };
+        let owned = matches!(record.owner, Some(Owner::Worker(_)));
+        let spares =
+            |w: usize| owned && state.workers[w].caution > 0 && self.rules.spare_after_new_run;
         let unable = |w: usize| self.config.old_worker && w == 0;
         (0..if self.config.alone { 1 } else { 2 }).find(|w| !spares(*w) && !unable(*w))
     }

@@ -184,9 +184,7 @@ impl World {
         worker.up = false;
         worker.turn = None;
         worker.late = None;
-        // Which run it saw last is on its disk; it is written there when it has been careful enough.
-        let careful = worker.unaware || worker.caution > 0 || worker.doubt > 0;
-        worker.unaware = careful && self.rules.careful_at_start;
+        worker.unaware = false;
         worker.caution = 0;
         worker.doubt = 0;
     }
@@ -194,6 +192,15 @@ impl World {
     fn restart(&self, state: &mut State, w: usize) {
         let worker = &mut state.workers[w];
         worker.up = true;
+        // It has seen no other run, and reads in the store what others have.
+        match state.noted {
+            _ if !self.rules.careful_at_start => {}
+            FAR => worker.unaware = true,
+            left => {
+                worker.caution = left.saturating_sub(DOUBT - LEASE);
+                worker.doubt = left;
+            }
+        }
         let kept = if self.rules.replay_at_start {
             Kept::LeftOver
         } else {
@@ -209,7 +216,12 @@ impl World {
         let worker = &mut state.workers[w];
         worker.unaware = false;
         worker.caution = LEASE;
-        worker.doubt = DOUBT;
+        worker.doubt = if self.rules.doubt_outlasts_caution {
+            DOUBT
+        } else {
+            LEASE
+        };
+        state.noted = worker.doubt;
         for entry in &mut worker.journal {
             if entry.kept == Kept::Aging && self.rules.replay_on_new_run {
                 entry.kept = Kept::LeftOver;
@@ -252,14 +264,16 @@ impl World {
         }
         state.uncertain = u8::MAX;
         for worker in &mut state.workers {
-            worker.unaware = worker.up || self.rules.careful_at_start;
+            worker.unaware = worker.up;
         }
+        state.noted = FAR;
     }
 
     fn emptied(&self, state: &mut State) {
         state.left.emptied -= 1;
         state.ended |= (1 << state.consents) - 1;
         state.replica = None;
+        state.noted = 0;
         state.damaged = false;
         state.store = Store {
             record: None,
@@ -277,7 +291,10 @@ impl World {
     fn reads_token(&self, state: &mut State) {
         state.left.reads -= 1;
         let store = &state.store;
-        let barrier = store.record.as_ref().is_some_and(|record| record.barrier);
+        let barrier = store
+            .record
+            .as_ref()
+            .is_some_and(|record| record.barrier > 0);
         if barrier && self.rules.barrier {
             return;
         }

@@ -38,6 +38,7 @@ holds! {
     with_crashes CRASHES
     with_lost_replies LOST
     with_a_failover FAILOVER
+    with_a_failover_and_wishes WISHED
     with_a_failover_without_acknowledgement UNVOUCHED
     with_a_failover_without_acknowledgement_and_a_crash BOTH
     with_a_restart_after_a_failover RESTARTED

@@ -20,14 +20,7 @@ fn a_request_may_leave_after_a_disconnect_if_its_intent_was_written_before() {
     happens(configs::ENDED, Promise::NoneAfterDisconnect);
 }
 
-/// `Connect` is idempotent for the machine, but the signal ends the lease all the same. The holder's
-/// request and the retry of whoever comes next then spend the same token, the later one in vain.
-#[test]
-fn a_consent_delivered_twice_may_send_a_token_twice() {
-    happens(configs::TWICE, Promise::SentOnce);
-}
-
-/// Caution ends with a lease, what a failover has lost does not come back with it. Where nobody vouches
+/// Doubt ends with two leases, what a failover has lost does not come back with it. Where nobody vouches
 /// for writes and the next attempt comes later, a spent token reads as revoked.
 #[test]
 fn a_spent_token_may_be_called_revoked_when_the_first_attempt_after_a_failover_comes_late() {

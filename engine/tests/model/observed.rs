@@ -74,6 +74,14 @@ impl State {
         self.damaged || !waits || self.store.due.is_none()
     }
 
+    /// What a person has ended is gone, also where turns kept failing before the machine could hear of it.
+    pub(super) fn nothing_is_left_unheard(&self) -> bool {
+        self.store.record.as_ref().is_none_or(|record| {
+            let unheard = record.parked && record.owner.is_none() && record.barrier > 0;
+            !unheard || self.store.sealed.is_none()
+        })
+    }
+
     /// The index lets a worker look before what is to be said has come.
     pub(super) fn is_said_in_time(&self) -> bool {
         self.store.record.as_ref().is_none_or(|record| {

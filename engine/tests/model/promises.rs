@@ -55,6 +55,7 @@ promises! {
     NoneEarly "no timer fires early"
     NoneReplaced "a replaced timer does not fire"
     NoneNeedless "a caller whose wish was fulfilled meanwhile causes no refresh"
+    ErasedUnheard "no credential is left where a pre-emptive signal could not be heard"
     ParkedLeftAlone "a workflow that waits for a human has no entry in the index"
     FleetSurvives "a workflow whose holders keep vanishing is not handed out for ever"
     GivenBackLeftAlone "what was given back for a while is left alone for that while"

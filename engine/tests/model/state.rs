@@ -10,7 +10,7 @@ pub(crate) const FAR: Ticks = u8::MAX;
 /// How long a claim holds.
 pub(crate) const LEASE: Ticks = 1;
 /// How long a rejection is doubted after a new run id. The letter of the protocol is one lease; but for
-/// one lease the new server's workers spare what others own, so a takeover would come just too late.
+/// one lease workers spare what is owned, so a takeover would come just too late.
 pub(crate) const DOUBT: Ticks = 2 * LEASE;
 /// From a success to the next planned refresh, and from a failure to the next try.
 pub(crate) const PLAN: Ticks = 1;
@@ -163,7 +163,10 @@ pub(crate) struct Record {
     pub(crate) commit: u8,
     pub(crate) attempt: u8,
     pub(crate) activity: Option<Request>,
-    pub(crate) barrier: bool,
+    /// The place in the inbox, counted from 1, of a pre-emptive signal that was not heard; 0 if there is none.
+    pub(crate) barrier: u8,
+    /// By what the last consent is known that was queued; 0 if none was.
+    pub(crate) signal: u8,
     pub(crate) parked: bool,
 }
 
@@ -299,6 +302,9 @@ pub(crate) struct State {
     pub(crate) store: Store,
     /// What a replica had when it stopped hearing; `None` while it hears everything.
     pub(crate) replica: Option<Box<Store>>,
+    /// What the store's note of its run tells whoever starts: so long is a rejection to be doubted; `FAR` where
+    /// nobody has noticed yet that another server answers.
+    pub(crate) noted: Ticks,
     pub(crate) workers: [Worker; 2],
     pub(crate) provider: Provider,
     pub(crate) left: Left,

@@ -11,7 +11,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) fence: u8,
     pub(crate) id: u8,
     pub(crate) strict: bool,
-    pub(crate) heard: usize,
+    pub(crate) heard: &'a [Signal],
     pub(crate) run: &'a Run,
     /// For an intent: the lease is kept.
     pub(crate) activity: Option<Request>,
@@ -65,11 +65,8 @@ impl Store {
             self.due = None;
             return false;
         };
-        let other = match record.owner {
-            Some(Owner::Worker(owner)) => owner != worker,
-            _ => false,
-        };
-        let held = record.owner.is_some() && (record.lease > 0 || (spare && other));
+        let somebody = matches!(record.owner, Some(Owner::Worker(_)));
+        let held = record.owner.is_some() && (record.lease > 0 || (spare && somebody));
         if held && rules.claim_by_record {
             self.due = Some(record.lease);
             return false;
@@ -95,6 +92,9 @@ impl Store {
             record.claim = 0;
             record.lease = 0;
             record.parked = true;
+            if record.barrier > 0 && rules.parked_is_erased {
+                self.sealed = None;
+            }
             self.due = None;
             return false;
         }
@@ -119,12 +119,15 @@ impl Store {
         if rules.fence_checked && (record.owner.is_none() || !ours) {
             return Committed::Fenced;
         }
-        if commit.heard > self.inbox.len() && rules.idempotent_commit {
-            // `invalid`: a failover has taken back signals that were heard. The turn is given up.
+        let heard = commit.heard.len();
+        let last = heard.checked_sub(1).and_then(|last| self.inbox.get(last));
+        let there = last == commit.heard.last() || !rules.heard_is_there;
+        if (heard > self.inbox.len() || !there) && rules.idempotent_commit {
+            // A failover has taken back signals that were heard. The turn is given up.
             return Committed::Fenced;
         }
-        if commit.strict && self.inbox.len() > commit.heard {
-            return Committed::Signals(self.inbox[commit.heard..].to_vec());
+        if commit.strict && self.inbox.len() > heard {
+            return Committed::Signals(self.inbox[heard..].to_vec());
         }
         let Run {
             machine,
@@ -140,7 +143,7 @@ impl Store {
         if put.is_some() {
             self.sealed = *put;
         }
-        let heard = commit.heard.min(self.inbox.len());
+        let heard = heard.min(self.inbox.len());
         self.inbox.drain(..heard);
         record.machine = machine.clone();
         record.commit = commit.id;
@@ -148,9 +151,7 @@ impl Store {
         record.visible_at = *visible_at;
         record.activity = commit.activity;
         record.parked = false;
-        if self.inbox.is_empty() {
-            record.barrier = false;
-        }
+        record.barrier = record.barrier.saturating_sub(heard as u8);
         if commit.activity.is_some() {
             record.lease = LEASE;
             self.due = Some(LEASE);
@@ -179,6 +180,15 @@ impl Store {
         let Some(record) = &mut self.record else {
             return false;
         };
+        if let Signal::Connect(grant) = signal
+            && rules.connect_idempotent
+            && rules.connect_once
+        {
+            if record.signal == grant + 1 {
+                return true;
+            }
+            record.signal = grant + 1;
+        }
         let ends = ends_claim != 0 && record.claim == ends_claim;
         if (preemptive && rules.preemptive_ends_lease) || ends {
             record.free();
@@ -187,7 +197,7 @@ impl Store {
         self.inbox.push(signal);
         if preemptive {
             record.attempt = 0;
-            record.barrier = true;
+            record.barrier = self.inbox.len() as u8;
             record.parked &= !rules.preemptive_unparks;
         }
         if record.owner.is_none() && !record.parked && rules.signal_makes_due {
@@ -234,7 +244,8 @@ impl Record {
             commit: 0,
             attempt: 0,
             activity: None,
-            barrier: false,
+            barrier: 0,
+            signal: 0,
             parked: false,
         }
     }

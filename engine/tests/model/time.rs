@@ -38,6 +38,7 @@ impl State {
         if let Some(replica) = &mut self.replica {
             replica.tick();
         }
+        nearer(&mut self.noted);
         for worker in &mut self.workers {
             nearer(&mut worker.caution);
             nearer(&mut worker.doubt);

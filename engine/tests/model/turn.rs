@@ -23,7 +23,12 @@ impl World {
         let spare = state.workers[w].caution > 0 && self.rules.spare_after_new_run;
         let before = state.store.record.clone();
         let rest = state.store.rest;
+        let sealed = state.store.sealed;
         if !state.store.claim(w as u8, spare, id, self) {
+            if state.store.sealed.is_none() {
+                // Parked with a pre-emptive signal unheard: a person has ended the grant.
+                state.ended |= sealed.map_or(0, |token| 1 << token.grant);
+            }
             return;
         }
         let Some(record) = state.store.record.clone() else {
@@ -34,7 +39,7 @@ impl World {
                 (other.turn.as_ref()).is_some_and(|t| t.claim == before.claim && t.trust > 0)
             });
             state.note(before.claim != 0 && trusting, Promise::OneHolder);
-            state.note(rest > 0 && !before.barrier, Promise::GivenBackLeftAlone);
+            state.note(rest > 0 && before.barrier == 0, Promise::GivenBackLeftAlone);
             state.note(
                 before.parked && before.owner.is_none(),
                 Promise::ParkedLeftAlone,
@@ -324,7 +329,7 @@ impl World {
             fence: turn.fence,
             id: turn.commit,
             strict,
-            heard: turn.heard.len(),
+            heard: &turn.heard,
             run,
             activity,
         };

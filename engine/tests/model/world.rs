@@ -134,6 +134,7 @@ impl World {
             Promise::NewGrantStays => state.new_grant_stays(),
             Promise::StaysDisconnected => state.stays_disconnected(),
             Promise::Indexed => state.damaged || state.store.due == state.store.wanted(),
+            Promise::ErasedUnheard => state.nothing_is_left_unheard(),
             Promise::ParkedLeftAlone => state.parked_is_left_alone(),
             Promise::SaidInTime => state.is_said_in_time(),
             Promise::NoneCondemned | Promise::GoodEnd => {
@@ -199,6 +200,7 @@ impl World {
                 answered: 0,
             },
             replica: None,
+            noted: 0,
             workers: [worker.clone(), worker],
             provider: Provider {
                 works: [0; 2],

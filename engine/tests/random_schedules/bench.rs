@@ -218,6 +218,8 @@ fn record(mut fields: BTreeMap<String, String>) -> Option<Record> {
         attempt: number(take("attempt")).map_or(0, |n| n.try_into().unwrap()),
         activity: take("activity"),
         barrier: take("barrier").is_some(),
+        ahead: number(take("ahead")).map(|n| n.try_into().unwrap()),
+        signal: take("signal"),
         parked: take("parked"),
         schema: 1,
     })

@@ -25,7 +25,20 @@ impl World<'_> {
     /// A process comes to life, and replays its journal.
     pub(crate) fn start(&mut self, worker: usize) {
         let place = &mut self.workers[worker];
-        place.start(worker, &self.desk, &self.lab, &self.bench.id, self.run);
+        place.start(
+            worker,
+            &self.desk,
+            &self.lab,
+            self.bench,
+            &self.notes,
+            self.run,
+        );
+        // Who starts knows what the store has noted of its run.
+        match self.noted {
+            (run, _) if run != self.run => self.be_careful(worker, self.elapsed),
+            (_, Some(since)) => self.be_careful(worker, since),
+            (_, None) => {}
+        }
         self.look_at_stamp(worker);
         if !self.left_out(Slip::NoReplayAtStart) {
             self.replay(worker);
@@ -35,14 +48,23 @@ impl World<'_> {
 
     /// A process meets another run of the store than it knew.
     pub(crate) fn meet_run(&mut self, worker: usize) {
-        let (run, until) = (self.run, self.elapsed + LEASE);
+        let run = self.run;
         let Some(process) = self.workers[worker].process.as_mut() else {
             return;
         };
         process.run = run;
-        process.cautious_until = until;
+        self.be_careful(worker, self.elapsed);
         self.look_at_stamp(worker);
         self.replay(worker);
+    }
+
+    /// A process knows that the store became another run then.
+    fn be_careful(&mut self, worker: usize, since: Millis) {
+        self.noted = (self.run, Some(since));
+        if let Some(process) = self.workers[worker].process.as_mut() {
+            process.spares_until = since + LEASE;
+            process.doubts_until = since + 2 * LEASE;
+        }
     }
 
     /// The store gets a new stamp, which all disks note; one that is older than they are does not.
@@ -88,7 +110,7 @@ impl World<'_> {
     /// What the worker's hands are to think of rejections.
     pub(crate) fn mark_doubt(&self, worker: usize) {
         if let Some(process) = &self.workers[worker].process {
-            let doubt = process.cautious_until > self.elapsed || process.restored;
+            let doubt = process.doubts_until > self.elapsed || process.restored;
             let doubt = doubt && !self.left_out(Slip::NoDoubtAfterRestore);
             process.hands.doubt.store(doubt, Ordering::Relaxed);
         }
@@ -104,8 +126,7 @@ impl World<'_> {
             .record
             .as_ref()
             .and_then(|record| record.owner.as_ref());
-        let other = owner.is_some_and(|owner| owner != process.worker.owner());
-        let spared = other && process.cautious_until > self.elapsed;
+        let spared = owner.is_some() && process.spares_until > self.elapsed;
         let due = self.look.due.is_some_and(|score| score <= self.now());
         due && !spared && process.hands.line.running.is_idle()
     }

@@ -90,7 +90,7 @@ impl World<'_> {
             Wish::RunId(to) if lost => drop(to.send(away("no answer"))),
             Wish::Claim(mut ask, to) => {
                 let process = self.workers[worker].process.as_ref();
-                ask.spare_owned = process.is_some_and(|p| p.cautious_until > self.elapsed);
+                ask.spare_owned = process.is_some_and(|p| p.spares_until > self.elapsed);
                 let answer = self.bench.call(self.bench.store.claim(&ask)).unwrap();
                 let before = self.look_anew();
                 self.say(worker, &format!("claims: {}", watch::word(&answer.answer)));
@@ -105,9 +105,12 @@ impl World<'_> {
                 let before = self.look_anew();
                 let sure = self.confirm(signal.durable, fate);
                 let answer = match answer {
-                    Signalled::Queued { v, held, .. } => Signalled::Queued {
+                    Signalled::Queued {
+                        v, held, already, ..
+                    } => Signalled::Queued {
                         v,
                         held,
+                        already,
                         confirmed: sure,
                     },
                     other => other,
@@ -167,10 +170,6 @@ impl World<'_> {
         let before = self.look_anew();
         let mut told = match answer {
             Ok(told) => told,
-            Err(error) if self.misled.as_ref() == Some(&commit.claim) => {
-                self.say(worker, &format!("{what}: {error}"));
-                return reply(to, Err(error), fate);
-            }
             Err(error) => {
                 self.book().broken(format!("a commit was refused: {error}"));
                 return reply(to, Err(error), fate);

@@ -29,10 +29,12 @@
 //! | 2 | `the_final_commit_keeps_the_claim` |
 //! | 3 | `nothing_is_strict` |
 //! | 3 | `the_script_knows_no_strictness` |
+//! | 3 | `a_lost_signal_is_taken_for_another` |
 //! | 4 | `effects_of_any_state_are_performed` |
 //! | 5 | `a_pre_emptive_signal_waits` |
 //! | 5 | `a_pre_emptive_signal_mints_no_fence` |
 //! | 5 | `a_pre_emptive_signal_leaves_no_barrier` |
+//! | 5 | `a_signal_sent_again_ends_the_lease_again` |
 //! | 5 | `a_signal_shortens_the_lease` |
 //! | 5 | `the_commit_overlooks_the_inbox` |
 //! | 10 | `trust_is_not_looked_at` |

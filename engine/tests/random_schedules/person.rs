@@ -68,6 +68,7 @@ async fn settle(engine: &Engine, hands: &Hands, what: What, then: Expected) -> b
     };
     let delivery = Delivery {
         preemptive: true,
+        once: Some(signal.serial.to_string()),
         create: matches!(then, Expected::Grant(_)),
         durable: true,
         ends_claim: None,

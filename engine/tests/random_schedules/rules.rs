@@ -93,6 +93,8 @@ rules! {
     "3" nothing_is_strict By(Slip::NothingIsStrict);
     "3" the_script_knows_no_strictness Lua("commit",
         "if (strict or finish) and waiting > consumed then", "if false then");
+    "3" a_lost_signal_is_taken_for_another Lua("commit",
+        "if last_heard ~= '' and redis.call('LINDEX'", "if false and redis.call('LINDEX'");
     "4" effects_of_any_state_are_performed By(Slip::EffectsOfAnyState);
     "5" a_pre_emptive_signal_waits Lua("signal",
         "if preemptive or (ends_claim ~= ''", "if (ends_claim ~= ''");
@@ -101,6 +103,8 @@ rules! {
     "5" a_pre_emptive_signal_leaves_no_barrier Lua("signal",
         "redis.call('HSET', wf, 'attempt', 0, 'barrier', 1)",
         "redis.call('HSET', wf, 'attempt', 0)");
+    "5" a_signal_sent_again_ends_the_lease_again Lua("signal",
+        "if preemptive and once ~= '' and last == once then", "if false then");
     "5" a_signal_shortens_the_lease Lua("signal",
         "if not owner and not reason then", "if not reason then");
     "5" the_commit_overlooks_the_inbox Lua("commit",

@@ -1,22 +1,27 @@
 //! The store as one process sees it: every call waits until the schedule lets it through.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use evergreen_engine::record::{Envelope, Reading, Record};
 use evergreen_engine::store::outbox::{Drain, Drained, Progress, Settle};
-use evergreen_engine::store::{
-    Claim, ClaimMode, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended,
-    GateBounds, GateState, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError,
-    StreamEntry, Told, Wakes,
+use evergreen_engine::store::clock::{Clock};
 };
 use evergreen_engine::{Millis, WorkflowId};
 
 use crate::line::{Line, Wish};
 
+/// The store's notes.
+pub(crate) type Noted = Arc<Mutex<BTreeMap<String, String>>>;
+
 /// The way of one process to the store.
 pub(crate) struct Gated {
     pub(crate) line: Line,
+    pub(crate) clock: Clock,
+    /// What the store has noted of its run.
+    pub(crate) noted: Noted,
     /// As a worker claims: what is due, and what another holds is left alone. Otherwise as a caller.
     pub(crate) as_worker: bool,
 }
@@ -136,12 +141,16 @@ impl Store for Gated {
         elsewhere("listening")
     }
 
-    async fn table_put(&self, _: &str, _: &str, _: &str) -> Result<(), StoreError> {
-        elsewhere("writing a table")
+    /// What the engine keeps in a table is the note of the run that was seen last. It is not waited for, and
+    /// not lost: losing it only makes whoever starts more careful.
+    async fn table_put(&self, _: &str, field: &str, value: &str) -> Result<(), StoreError> {
+        let mut noted = self.noted.lock().unwrap();
+        noted.insert(field.to_owned(), value.to_owned());
+        Ok(())
     }
 
-    async fn table_get(&self, _: &str, _: &str) -> Result<Option<String>, StoreError> {
-        elsewhere("reading a table")
+    async fn table_get(&self, _: &str, field: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.noted.lock().unwrap().get(field).cloned())
     }
 
     async fn table_all(&self, _: &str) -> Result<Vec<(String, String)>, StoreError> {
@@ -181,8 +190,12 @@ impl Store for Gated {
         elsewhere("telling a gate")
     }
 
+    async fn stamp(&self, _: Millis, _: bool) -> Result<Stamped, StoreError> {
+        elsewhere("stamping")
+    }
+
     async fn now(&self) -> Result<Millis, StoreError> {
-        elsewhere("asking for the time")
+        Ok((self.clock)())
     }
 
     async fn run_id(&self) -> Result<String, StoreError> {

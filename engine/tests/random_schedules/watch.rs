@@ -2,6 +2,7 @@
 //! head lists.
 
 use evergreen_engine::Millis;
+use evergreen_engine::limits::DELAY_AFTER;
 use evergreen_engine::store::{Claim, ClaimMode, Claimed, Commit, Committed, Signal, Signalled};
 use serde::Deserialize;
 
@@ -120,15 +121,18 @@ pub(crate) fn committed(world: &World<'_>, before: &Look, commit: &Commit, answe
 
 /// (7) In order, and once.
 fn signals_are_consumed(world: &World<'_>, before: &Look, commit: &Commit) {
-    if world.misled.as_ref() == Some(&commit.claim) {
-        return;
-    }
     let (Some(old), Some(new)) = (before.machine(), world.look.machine()) else {
         return;
     };
-    let mut wanted = old.heard;
     let consumed = before.inbox.iter().take(commit.consumed);
-    wanted.extend(consumed.map(|envelope| signal(&envelope.payload).serial));
+    let consumed = consumed.map(|envelope| signal(&envelope.payload).serial);
+    let record = before.record.clone().unwrap_or_default();
+    let wanted: Vec<u32> = if record.unheard().is_some() && record.attempt > DELAY_AFTER {
+        // A pre-emptive signal that could not be heard for so long replaces all that was before it.
+        consumed.last().into_iter().collect()
+    } else {
+        old.heard.into_iter().chain(consumed).collect()
+    };
     if new.heard != wanted {
         let heard = new.heard;
         world
@@ -190,8 +194,8 @@ fn verdict(world: &World<'_>, before: &Look) {
 
 pub(crate) fn signalled(world: &World<'_>, before: &Look, ask: &Signal, answer: Signalled) {
     let book = world.book();
-    let Signalled::Queued { .. } = answer else {
-        return unchanged(world, before, "a signal that was refused");
+    let Signalled::Queued { already: false, .. } = answer else {
+        return unchanged(world, before, "a signal that was refused, or queued before");
     };
     let Some(new) = &world.look.record else {
         return book.broken("a signal was queued for nothing");
@@ -200,6 +204,9 @@ pub(crate) fn signalled(world: &World<'_>, before: &Look, ask: &Signal, answer: 
         book.broken("(7) a signal was not queued");
     }
     let old = before.record.clone().unwrap_or_default();
+    if ask.preemptive && ask.once.is_some() && ask.once == old.signal {
+        book.broken("(7) a pre-emptive signal that was sent again was queued again");
+    }
     let ends = ask.ends_claim.is_some() && old.claim == ask.ends_claim;
     if ask.preemptive || ends {
         if new.owner.is_some() || new.claim.is_some() || new.fence <= old.fence {
@@ -273,6 +280,10 @@ fn blobs(world: &World<'_>) {
         (Some(grant), Some(token)) => Some(format!("{grant}/{}/{token}", machine.generation)),
         _ => None,
     };
+    let erased = look.parked && look.record.as_ref().is_some_and(|r| r.unheard().is_some());
+    if erased && look.sealed.is_empty() {
+        return;
+    }
     if sealed != wanted.as_ref() || (wanted.is_none() && !look.sealed.is_empty()) {
         book.broken(format!(
             "(10) sealed is {:?}, wanted {wanted:?}",

@@ -3,12 +3,13 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use evergreen_engine::{Engine, Limits, Millis, WorkflowId};
+use evergreen_engine::{Engine, Limits, Millis};
 
+use crate::bench::Bench;
 use crate::hands::Hands;
 use crate::line::{Desk, Entry, Line, Running};
 use crate::machine::{Credential, Lab};
-use crate::store::Gated;
+use crate::store::{Gated, Noted};
 
 /// What a worker's disk holds; it survives the process.
 #[derive(Default)]
@@ -28,7 +29,9 @@ pub(crate) struct Process {
     /// The run of the store that its connections go to.
     pub(crate) run: u32,
     /// For one lease after a new run.
-    pub(crate) cautious_until: Millis,
+    pub(crate) spares_until: Millis,
+    /// For two.
+    pub(crate) doubts_until: Millis,
     /// The store is older than this worker's disk.
     pub(crate) restored: bool,
 }
@@ -49,7 +52,8 @@ impl Worker {
         number: usize,
         desk: &Desk,
         lab: &Arc<Lab>,
-        id: &WorkflowId,
+        bench: &Bench,
+        noted: &Noted,
         run: u32,
     ) {
         self.life += 1;
@@ -62,13 +66,15 @@ impl Worker {
         let hands = Hands {
             line: line.clone(),
             lab: Arc::clone(lab),
-            id: id.clone(),
+            id: bench.id.clone(),
             doubt: Arc::new(AtomicBool::new(false)),
             engine: Arc::new(OnceLock::new()),
         };
         let engine = |as_worker| {
             let store = Gated {
                 line: line.clone(),
+                clock: bench.clock.clock(),
+                noted: Arc::clone(noted),
                 as_worker,
             };
             let owner = format!("worker-{number}");
@@ -84,7 +90,8 @@ impl Worker {
             caller,
             hands,
             run,
-            cautious_until: 0,
+            spares_until: 0,
+            doubts_until: 0,
             restored: false,
         });
     }

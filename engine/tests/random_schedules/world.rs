@@ -15,6 +15,7 @@ use crate::machine::{Lab, Send};
 use crate::person;
 use crate::rules::Slip;
 use crate::steps::{Fate, Step, WORKERS};
+use crate::store::Noted;
 use crate::support::BEGIN;
 use crate::watch;
 use crate::worker::Worker;
@@ -41,9 +42,10 @@ pub(crate) struct World<'a> {
     pub(crate) astray: bool,
     /// Requests of processes that have died since, still on their way.
     pub(crate) in_flight: Vec<Send>,
-    /// The claim of a holder that has heard signals which a failover has lost since. Signals are consumed
-    /// by their count, so that its commit may be refused, or consume others in their place.
-    pub(crate) misled: Option<String>,
+    /// The run that some process has met last, and since when it has been new; `None` for the first.
+    pub(crate) noted: (u32, Option<Millis>),
+    /// The same as the engines have it.
+    pub(crate) notes: Noted,
     /// It was broken at some time, and copies may have it so.
     ever_astray: bool,
 }
@@ -74,7 +76,8 @@ impl<'a> World<'a> {
             look: Look::default(),
             astray: false,
             in_flight: Vec::new(),
-            misled: None,
+            noted: (1, None),
+            notes: Noted::default(),
             ever_astray: false,
         };
         for worker in 0..WORKERS {
@@ -253,13 +256,7 @@ impl<'a> World<'a> {
     fn new_run(&mut self) {
         self.run += 1;
         self.astray |= self.ever_astray;
-        let look = self.bench.look();
-        // After an emptied store or a restored backup nothing is known of what a holder has heard.
-        let known = self.book().lock().forgotten == 0 && look.inbox == self.look.inbox;
-        if !known {
-            self.misled = look.record.as_ref().and_then(|record| record.claim.clone());
-        }
-        self.look = look;
+        self.look = self.bench.look();
     }
 
     pub(crate) fn reconcile(&mut self) {

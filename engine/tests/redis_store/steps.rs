@@ -22,6 +22,7 @@ pub(crate) fn creating(name: &str, durable: bool) -> Signal {
         id: id(name),
         payload: "{}".to_owned(),
         preemptive: false,
+        once: None,
         ends_claim: None,
         create: Some(Creation {
             state: "New".to_owned(),
@@ -56,6 +57,7 @@ pub(crate) fn commit(name: &str, record: &Record) -> Commit {
         follows: record.commit.clone(),
         strict: false,
         consumed: 1,
+        last_heard: None,
         state: "Waiting".to_owned(),
         data: "{}".to_owned(),
         schema: 1,
@@ -78,6 +80,7 @@ pub(crate) fn queued(confirmed: bool) -> Signalled {
     Signalled::Queued {
         v: 0,
         held: false,
+        already: false,
         confirmed,
     }
 }

@@ -1,6 +1,6 @@
 //! Committing: what a holder may write, once, and what nobody else may.
 
-use evergreen_engine::record::Record;
+use evergreen_engine::record::{Envelope, Record};
 use evergreen_engine::store::{
     Claimed, Commit, Committed, Extend, Extended, Signal, Signalled, StoreError,
 };
@@ -66,6 +66,28 @@ both_stores! {
         assert_eq!(w.read(&id).await, before);
     }
 
+    /// Or keep a claim and lose a signal that its holder was told of since; another has come in its place.
+    async fn a_commit_that_heard_a_signal_which_was_lost_is_fenced(w) {
+        let id = w.created("a").await;
+        let record = w.hold(&id, "c1").await;
+        w.clock.advance(SECOND);
+        w.signalled(signal(&id, "second")).await;
+        let before = w.read(&id).await;
+        let heard = |at, payload: &str| Commit {
+            consumed: 2,
+            last_heard: Some(Envelope { at, payload: payload.to_owned() }),
+            ..commit(&id, &record, "k1")
+        };
+        for lost in [heard(BEGIN + 1000, "lost"), heard(BEGIN + 999, "second")] {
+            assert_eq!(w.commit(&lost).await, Committed::Fenced { v: 0 });
+        }
+        let more = Commit { consumed: 3, ..heard(BEGIN + 1000, "second") };
+        assert_eq!(w.commit(&more).await, Committed::Fenced { v: 0 });
+        assert_eq!(w.read(&id).await, before);
+        assert_eq!(w.commit(&heard(BEGIN + 1000, "second")).await, written(1, false));
+        assert_eq!(w.read(&id).await.inbox_len, 0);
+    }
+
     async fn a_final_commit_frees_and_an_intent_keeps(w) {
         let id = w.created("a").await;
         let record = w.hold(&id, "c1").await;
@@ -122,7 +144,7 @@ both_stores! {
         let record = w.hold(&id, "c1").await;
         w.clock.advance(SECOND);
         let queued = w.signalled(signal(&id, "second")).await;
-        assert_eq!(queued, Signalled::Queued { v: 0, held: true, confirmed: true });
+        assert_eq!(queued, Signalled::Queued { v: 0, held: true, already: false, confirmed: true });
         assert_eq!(w.score(&id).await, Some(BEGIN + 15_000), "a signal never shortens a lease");
         let loose = Commit {
             consumed: 1,
@@ -152,7 +174,7 @@ both_stores! {
     async fn a_durable_write_is_confirmed(w) {
         let id = id("a");
         let queued = w.signalled(Signal { durable: true, ..creating(&id, "x") }).await;
-        assert_eq!(queued, Signalled::Queued { v: 0, held: false, confirmed: true });
+        assert_eq!(queued, Signalled::Queued { v: 0, held: false, already: false, confirmed: true });
         let record = w.hold(&id, "c1").await;
         let last = Commit { durable: true, consumed: 1, ..commit(&id, &record, "k1") };
         assert_eq!(w.commit(&last).await, written(1, false));

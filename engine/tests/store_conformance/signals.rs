@@ -2,10 +2,10 @@
 
 use evergreen_engine::limits::INBOX_MAX;
 use evergreen_engine::store::{
-    Claimed, Commit, Committed, Reconciled, Requeued, Signal, Signalled,
+    Claimed, Commit, Committed, Reconciled, Requeued, SealedOp, Signal, Signalled,
 };
 
-use super::steps::{LEASE, SECOND, after, commit, creating, id, signal};
+use super::steps::{LEASE, SECOND, after, commit, creating, id, signal, written};
 use super::support::{BEGIN, World};
 
 both_stores! {
@@ -13,7 +13,7 @@ both_stores! {
         let id = id("a");
         assert_eq!(w.signalled(signal(&id, "x")).await, Signalled::Unknown);
         assert_eq!(w.store.read(&id, true).await.unwrap(), None);
-        let queued = Signalled::Queued { v: 0, held: false, confirmed: true };
+        let queued = Signalled::Queued { v: 0, held: false, already: false, confirmed: true };
         assert_eq!(w.signalled(creating(&id, "x")).await, queued);
         let reading = w.read(&id).await;
         assert_eq!(reading.now, BEGIN);
@@ -28,7 +28,7 @@ both_stores! {
         let record = w.hold(&id, "c1").await;
         w.clock.advance(SECOND);
         let stop = Signal { preemptive: true, ..signal(&id, "stop") };
-        let queued = Signalled::Queued { v: 0, held: false, confirmed: true };
+        let queued = Signalled::Queued { v: 0, held: false, already: false, confirmed: true };
         assert_eq!(w.signalled(stop).await, queued);
         let reading = w.read(&id).await;
         assert_eq!((reading.score, reading.inbox_len), (Some(BEGIN + 1000), 2));
@@ -45,6 +45,68 @@ both_stores! {
         assert!(!w.read(&id).await.record.barrier);
     }
 
+    async fn a_preemptive_signal_that_is_sent_again_ends_no_lease_again(w) {
+        let id = id("a");
+        let connect = |once: &str| Signal {
+            preemptive: true,
+            once: Some(once.to_owned()),
+            ..creating(&id, once)
+        };
+        let queued = |already, held, v| Signalled::Queued { v, held, already, confirmed: true };
+        assert_eq!(w.signalled(connect("g1")).await, queued(false, false, 0));
+        let record = w.hold(&id, "c1").await;
+        let before = w.read(&id).await;
+        assert_eq!(w.signalled(connect("g1")).await, queued(true, true, 0));
+        assert_eq!(w.read(&id).await, before, "neither queued nor ended");
+        let heard = Commit { consumed: 1, ..commit(&id, &record, "k1") };
+        assert_eq!(w.commit(&heard).await, written(1, false));
+        assert_eq!(w.signalled(connect("g1")).await, queued(true, false, 1), "also when it was heard");
+        assert!(!w.read(&id).await.record.barrier);
+
+        // A pre-emptive signal that nobody sends again leaves the name of the one before it.
+        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
+        assert_eq!(w.signalled(connect("g1")).await, queued(true, false, 1));
+        w.hold(&id, "c2").await;
+        assert_eq!(w.signalled(connect("g2")).await, queued(false, false, 1));
+        let reading = w.read(&id).await;
+        assert_eq!((reading.inbox_len, reading.record.signal.as_deref()), (2, Some("g2")));
+    }
+
+    async fn the_barrier_goes_with_its_own_signal_and_not_with_those_behind_it(w) {
+        let id = w.created("a").await;
+        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
+        w.signalled(signal(&id, "behind")).await;
+        let record = w.hold(&id, "c1").await;
+        assert_eq!((record.barrier, record.ahead, record.unheard()), (true, Some(2), Some(2)));
+        let first = Commit { consumed: 1, keep: Some(LEASE), ..commit(&id, &record, "k1") };
+        w.commit(&first).await;
+        assert_eq!(w.read(&id).await.record.unheard(), Some(1));
+        let second = Commit { consumed: 1, ..commit(&id, &after(&record, "k1"), "k2") };
+        w.commit(&second).await;
+        let reading = w.read(&id).await;
+        assert_eq!((reading.inbox_len, reading.record.barrier, reading.record.ahead), (1, false, None));
+    }
+
+    /// Whoever disconnects has ended what is sealed, also where every turn dies before it could hear of it.
+    async fn what_is_parked_with_a_preemptive_signal_unheard_keeps_nothing_sealed(w) {
+        let id = w.created("a").await;
+        let record = w.hold(&id, "c1").await;
+        let sealing = Commit {
+            consumed: 1,
+            sealed: vec![SealedOp::Put("pair".to_owned(), "secret".to_owned())],
+            ..commit(&id, &record, "k1")
+        };
+        w.commit(&sealing).await;
+        w.signalled(signal(&id, "x")).await;
+        w.vanish(&id).await;
+        assert_eq!(w.read(&id).await.sealed.len(), 1, "nobody has ended anything");
+        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
+        w.vanish(&id).await;
+        let reading = w.read(&id).await;
+        assert!(reading.sealed.is_empty());
+        assert_eq!((reading.inbox_len, reading.record.barrier), (2, true), "it can still be heard");
+    }
+
     async fn a_signal_may_end_the_lease_of_one_claim(w) {
         let id = w.created("a").await;
         w.hold(&id, "c1").await;
@@ -53,9 +115,9 @@ both_stores! {
             ..signal(&id, "rescued")
         };
         let other = w.signalled(ending("c0")).await;
-        assert_eq!(other, Signalled::Queued { v: 0, held: true, confirmed: true });
+        assert_eq!(other, Signalled::Queued { v: 0, held: true, already: false, confirmed: true });
         let own = w.signalled(ending("c1")).await;
-        assert_eq!(own, Signalled::Queued { v: 0, held: false, confirmed: true });
+        assert_eq!(own, Signalled::Queued { v: 0, held: false, already: false, confirmed: true });
         let reading = w.read(&id).await;
         assert_eq!((reading.record.fence, reading.record.attempt), (2, 1));
         assert!(!reading.record.barrier);
@@ -88,7 +150,7 @@ both_stores! {
         w.commit(&park).await;
         assert_eq!(w.score(&id).await, None);
         let queued = w.signalled(signal(&id, "x")).await;
-        assert_eq!(queued, Signalled::Queued { v: 1, held: false, confirmed: true });
+        assert_eq!(queued, Signalled::Queued { v: 1, held: false, already: false, confirmed: true });
         assert_eq!((w.score(&id).await, w.reconciled(&id).await), (None, Reconciled::Right));
         let reason = "broken data".to_owned();
         assert_eq!(w.drive(&id, "c2").await, Claimed::Parked { reason });
@@ -108,12 +170,7 @@ both_stores! {
         assert_eq!(w.read(&id).await, unparked, "nothing was written");
 
         // Holders that vanish: eight claims, then it is parked.
-        let mut claims = 0;
-        while w.read(&id).await.record.parked.is_none() {
-            claims += 1;
-            w.drive(&id, &format!("c{claims}")).await;
-            w.clock.advance(std::time::Duration::from_secs(600));
-        }
+        w.vanish(&id).await;
         assert_eq!((w.score(&id).await, w.read(&id).await.record.attempt), (None, 8));
         let mut wakes = w.store.wakes().await.unwrap();
         assert_eq!(w.store.requeue(&id).await.unwrap(), Requeued::Requeued);

@@ -24,6 +24,7 @@ pub(crate) fn signal(id: &WorkflowId, payload: &str) -> Signal {
         id: id.clone(),
         payload: payload.to_owned(),
         preemptive: false,
+        once: None,
         ends_claim: None,
         create: None,
         durable: false,
@@ -62,6 +63,7 @@ pub(crate) fn commit(id: &WorkflowId, record: &Record, name: &str) -> Commit {
         follows: record.commit.clone(),
         strict: false,
         consumed: 0,
+        last_heard: None,
         state: "Waiting".to_owned(),
         data: r#"{"a":[],"n":12345678901234567}"#.to_owned(),
         schema: 3,
@@ -145,6 +147,16 @@ impl World {
             .await;
         assert_eq!(done, written(1, false));
         id
+    }
+
+    /// Holders vanish, one after another, until it is parked.
+    pub(crate) async fn vanish(&self, id: &WorkflowId) {
+        let mut claims = 0;
+        while self.read(id).await.record.parked.is_none() {
+            claims += 1;
+            self.drive(id, &format!("vanishing-{claims}")).await;
+            self.clock.advance(Duration::from_secs(600));
+        }
     }
 
     pub(crate) async fn score(&self, id: &WorkflowId) -> Option<u64> {

@@ -44,6 +44,29 @@ both_stores! {
         }
     }
 
+    /// Whoever comes next cannot notice it any more, so it is marked in the same step.
+    async fn a_store_that_is_older_than_what_was_seen_is_marked_with_its_next_stamp(w) {
+        let stamp = async |seen, write| w.store.stamp(seen, write).await.unwrap();
+        let first = stamp(0, true).await;
+        assert_eq!((first.stamp, first.restored, first.older), (BEGIN, None, false));
+        w.clock.advance(SECOND);
+        // Who only looks leaves it as it was.
+        assert_eq!(stamp(BEGIN, false).await.stored, BEGIN);
+        assert_eq!(stamp(BEGIN, true).await.stored, BEGIN);
+        let behind = stamp(BEGIN + 500, true).await;
+        assert_eq!((behind.stored, behind.stamp, behind.older), (BEGIN + 1000, BEGIN + 1000, false));
+
+        // A backup of yesterday.
+        let yesterday = (BEGIN - 86_400_000).to_string();
+        w.store.table_put("meta", "stamp", &yesterday).await.unwrap();
+        let seen = BEGIN + 5000;
+        let noticed = stamp(seen, true).await;
+        assert_eq!((noticed.stored, noticed.older), (BEGIN - 86_400_000, true));
+        assert_eq!((noticed.stamp, noticed.restored), (seen, Some(BEGIN + 1000)), "never backwards");
+        let after = stamp(seen, true).await;
+        assert_eq!((after.older, after.restored), (false, Some(BEGIN + 1000)), "noticed once, and for all");
+    }
+
     async fn a_run_has_one_name(w) {
         let run = w.store.run_id().await.unwrap();
         assert!(run.len() > 8);

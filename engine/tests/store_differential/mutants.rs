@@ -18,14 +18,23 @@ const SHRINKS: u32 = 100;
 /// A script, what stands in it, and what is put in its place.
 type Mutant = (&'static str, &'static str, &'static str);
 
-const MUTANTS: [Mutant; 35] = [
+const MUTANTS: [Mutant; 43] = [
     (
         "claim",
         "tonumber(lease_until) > now or spared",
         "tonumber(lease_until) >= now or spared",
     ),
     ("claim", "> now or spared)", "> now)"),
-    ("claim", "held_by ~= owner and", "true and"),
+    (
+        "claim",
+        "held_by and string.sub(held_by, 1, 1) ~= '('",
+        "held_by",
+    ),
+    (
+        "claim",
+        "  if barrier and ahead then redis.call('DEL', sealed) end\n",
+        "",
+    ),
     (
         "claim",
         "local wanted = visible_at or wake_at",
@@ -69,8 +78,18 @@ const MUTANTS: [Mutant; 35] = [
     ("commit", "if consumed > waiting then", "if false then"),
     (
         "commit",
-        "if waiting == consumed then redis",
-        "if true then redis",
+        "if last_heard ~= '' and redis",
+        "if false and redis",
+    ),
+    (
+        "commit",
+        "if waiting == consumed or (ahead and consumed >= tonumber(ahead)) then",
+        "if waiting == consumed then",
+    ),
+    (
+        "commit",
+        "  redis.call('HINCRBY', wf, 'ahead', -consumed)\n",
+        "",
     ),
     (
         "commit",
@@ -97,6 +116,16 @@ const MUTANTS: [Mutant; 35] = [
         "if not owner then",
     ),
     ("signal", "if not preemptive and redis", "if redis"),
+    (
+        "signal",
+        "if preemptive and once ~= '' and last == once then",
+        "if false then",
+    ),
+    (
+        "signal",
+        "'barrier', 1, 'ahead', length)",
+        "'barrier', 1, 'ahead', 1)",
+    ),
     ("read", "with_sealed and redis", "not with_sealed and redis"),
     ("extend", "if not counts then", "if counts then"),
     ("extend", "  redis.call('HDEL', wf, 'claim')\n", ""),
@@ -117,6 +146,8 @@ const MUTANTS: [Mutant; 35] = [
     ),
     ("requeue", "redis.call('HSET', wf, 'attempt', 0)", ""),
     ("requeue", "if not reason then", "if false then"),
+    ("stamp", "if stored < newest then", "if false then"),
+    ("stamp", "math.max(now, stored, newest)", "now"),
     ("turnstile", "if other and other ~= holder", "if other"),
 ];
 
@@ -134,7 +165,7 @@ macro_rules! mutants {
     };
 }
 
-mutants! { claim commit signal read extend reconcile requeue turnstile }
+mutants! { claim commit signal read extend reconcile requeue stamp turnstile }
 
 fn all_are_noticed(script: &str) {
     let server = Server::start(&["--appendonly", "no"]);

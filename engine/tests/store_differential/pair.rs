@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use evergreen_engine::id::WorkflowId;
 use evergreen_engine::machine::Millis;
+use evergreen_engine::record::Envelope;
 use evergreen_engine::store::clock::ManualClock;
 use evergreen_engine::store::memory::{MemoryStore, Set};
 use evergreen_engine::store::redis::RedisStore;
@@ -18,7 +19,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use redis::aio::MultiplexedConnection;
 
-use crate::steps::{Call, Consumed, Step, Transition};
+use crate::steps::{Call, Consumed, Last, Step, Transition};
 use crate::support;
 use crate::words;
 
@@ -102,6 +103,7 @@ impl Pair {
                     preemptive: false,
                     create: true,
                     ends_claim: None,
+                    once: None,
                 };
                 for _ in 0..*signals {
                     self.signal(*id, &what, None).await?;
@@ -157,6 +159,12 @@ impl Pair {
                 let a = self.model.peek(&[0]).await.unwrap();
                 prop_assert_eq!(a, self.redis.peek(&[0]).await.unwrap());
             }
+            Step::Stamp { seen, write } => {
+                let newest = seen.map_or(0, |offset| self.at(offset));
+                let a = self.model.stamp(newest, *write).await.unwrap();
+                prop_assert_eq!(a, self.redis.stamp(newest, *write).await.unwrap());
+                self.note("stamp", if a.older { "older" } else { "stamped" });
+            }
             Step::Time { by_ms } => {
                 self.astray |= *by_ms < 0;
                 self.clock.set(self.at(*by_ms));
@@ -209,6 +217,20 @@ impl Pair {
     fn commit_of(&mut self, id: usize, back: usize, what: &Transition) -> Option<Commit> {
         let (fence, claim) = self.memories[id].claim(back)?.clone();
         let commit = self.name("commit");
+        let inbox = self.model.inspect(&self.ids[id]).inbox;
+        let consumed = match what.consumed {
+            Consumed::All => inbox.len(),
+            Consumed::Some(signals) => signals,
+        };
+        let last = consumed.checked_sub(1).and_then(|last| inbox.get(last));
+        let last_heard = match what.last {
+            Last::True => last.cloned(),
+            Last::Lost => Some(Envelope {
+                at: self.clock.now(),
+                payload: commit.clone(),
+            }),
+            Last::Untold => None,
+        };
         let event = |index| OutboxEntry {
             id: format!("{commit}-{index}"),
             event: "HAPPENED".to_owned(),
@@ -228,10 +250,8 @@ impl Pair {
                 record.and_then(|record| record.commit)
             },
             strict: what.strict,
-            consumed: match what.consumed {
-                Consumed::All => self.model.inspect(&self.ids[id]).inbox.len(),
-                Consumed::Some(signals) => signals,
-            },
+            consumed,
+            last_heard,
             state: format!("State{}", what.events),
             data: format!("{{\"commit\":\"{commit}\",\"n\":12345678901234567}}"),
             schema: 7,
@@ -277,6 +297,7 @@ impl Pair {
             id: self.ids[id].clone(),
             payload: self.name("{\"signal\": ") + "}",
             preemptive: what.preemptive,
+            once: what.once.map(|once| format!("once{once}")),
             ends_claim,
             create: what.create.then(|| Creation {
                 state: "New".to_owned(),

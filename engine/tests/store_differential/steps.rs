@@ -74,6 +74,11 @@ pub(crate) enum Step {
         holder: &'static str,
     },
     Peek,
+    /// A worker stamps that has seen a stamp so far from now, or none.
+    Stamp {
+        seen: Option<i64>,
+        write: bool,
+    },
     Time {
         by_ms: i64,
     },
@@ -97,6 +102,8 @@ pub(crate) struct Transition {
     pub(crate) wrong_number: bool,
     /// Worked out from what another commit wrote.
     pub(crate) stale: bool,
+    /// What it says of the last signal consumed.
+    pub(crate) last: Last,
 }
 
 /// How many signals it claims to have consumed.
@@ -106,12 +113,25 @@ pub(crate) enum Consumed {
     Some(usize),
 }
 
+/// What a commit says of the last signal that it consumed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Last {
+    /// That it is the one which lies there.
+    True,
+    /// That it is another.
+    Lost,
+    /// Nothing.
+    Untold,
+}
+
 /// A signal, in terms of what its sender knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) preemptive: bool,
     pub(crate) create: bool,
     pub(crate) ends_claim: Option<usize>,
+    /// By what it is known, if it is sent again.
+    pub(crate) once: Option<usize>,
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
@@ -140,6 +160,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         12 => prop_oneof![Just("worker-0"), Just("worker-1")]
             .prop_map(|holder| Step::Turnstile { holder }),
         12 => Just(Step::Peek),
+        12 => (proptest::option::of(-20_000_i64..20_000), any::<bool>())
+            .prop_map(|(seen, write)| Step::Stamp { seen, write }),
         64 => prop_oneof![Just(15_000_i64), 0_i64..40_000, Just(400_000), -3_000_i64..0]
             .prop_map(|by_ms| Step::Time { by_ms }),
     ]
@@ -172,11 +194,12 @@ fn transition() -> impl Strategy<Value = Transition> {
             0_usize..3,
             often(0.05),
             often(0.05),
+            prop_oneof![8 => Just(Last::True), 1 => Just(Last::Lost), 3 => Just(Last::Untold)],
         ),
     )
         .prop_map(
             |((consumed, strict, finish, keep), (park, activity, wake, visible), rest)| {
-                let (sealed, events, log_max, wrong_number, stale) = rest;
+                let (sealed, events, log_max, wrong_number, stale, last) = rest;
                 Transition {
                     consumed,
                     strict,
@@ -191,6 +214,7 @@ fn transition() -> impl Strategy<Value = Transition> {
                     log_max,
                     wrong_number,
                     stale,
+                    last,
                 }
             },
         )
@@ -199,10 +223,14 @@ fn transition() -> impl Strategy<Value = Transition> {
 fn call() -> impl Strategy<Value = Call> {
     let often = |p: f64| proptest::bool::weighted(p);
     let ends_claim = proptest::option::weighted(0.2, 0_usize..2);
-    (often(0.2), often(0.9), ends_claim).prop_map(|(preemptive, create, ends_claim)| Call {
-        preemptive,
-        create,
-        ends_claim,
+    let once = proptest::option::weighted(0.7, 0_usize..2);
+    (often(0.2), often(0.9), ends_claim, once).prop_map(|(preemptive, create, ends_claim, once)| {
+        Call {
+            preemptive,
+            create,
+            ends_claim,
+            once,
+        }
     })
 }
 

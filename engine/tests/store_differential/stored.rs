@@ -112,6 +112,10 @@ impl Pair {
             }
         }
         forget.exec_async(&mut self.raw).await.unwrap();
+        let mut unstamp = redis::cmd("HDEL");
+        unstamp.arg(format!("{}:meta", self.prefix));
+        unstamp.arg("stamp").arg("restored");
+        unstamp.exec_async(&mut self.raw).await.unwrap();
     }
 }
 
@@ -133,6 +137,8 @@ fn fields_of(record: &Record) -> BTreeMap<String, String> {
         ("attempt", Some(record.attempt.to_string())),
         ("activity", record.activity.clone()),
         ("barrier", record.barrier.then(|| "1".to_owned())),
+        ("ahead", record.ahead.map(|ahead| ahead.to_string())),
+        ("signal", record.signal.clone()),
         ("parked", record.parked.clone()),
     ];
     let set = fields

@@ -34,7 +34,8 @@ pub(crate) fn committed(answer: &Committed) -> &'static str {
 
 pub(crate) fn signalled(answer: Signalled) -> &'static str {
     match answer {
-        Signalled::Queued { .. } => "queued",
+        Signalled::Queued { already: false, .. } => "queued",
+        Signalled::Queued { already: true, .. } => "already",
         Signalled::Unknown => "unknown",
         Signalled::Full => "full",
     }

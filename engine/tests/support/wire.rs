@@ -14,7 +14,7 @@ use super::Server;
 const HASH: usize = 40;
 
 /// The scripts of the engine by name.
-pub(crate) const SCRIPTS: [(&str, &str); 8] = [
+pub(crate) const SCRIPTS: [(&str, &str); 9] = [
     ("claim", include_str!("../../scripts/claim.lua")),
     ("commit", include_str!("../../scripts/commit.lua")),
     ("signal", include_str!("../../scripts/signal.lua")),
@@ -22,6 +22,7 @@ pub(crate) const SCRIPTS: [(&str, &str); 8] = [
     ("extend", include_str!("../../scripts/extend.lua")),
     ("reconcile", include_str!("../../scripts/reconcile.lua")),
     ("requeue", include_str!("../../scripts/requeue.lua")),
+    ("stamp", include_str!("../../scripts/stamp.lua")),
     ("turnstile", include_str!("../../scripts/turnstile.lua")),
 ];
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evergreen_engine::engine::Driven;
-use evergreen_engine::limits::{NEWER_WAIT, PARK_AFTER};
-use evergreen_engine::store::Requeued;
+use evergreen_engine::limits::{DELAY_AFTER, NEWER_WAIT, PARK_AFTER};
+use evergreen_engine::store::{Requeued, Store};
 use evergreen_engine::turn::TurnEnd;
 
 use crate::machine::{Ended, Phase, Signal};
@@ -228,6 +228,76 @@ async fn a_pre_emptive_signal_replaces_what_cannot_be_read_and_erases_what_was_s
     assert_eq!(world.heard(&id).await, ["a new beginning"]);
     assert!(world.inspect(&id).sealed.is_empty());
     assert!(!world.inspect(&id).record.unwrap().barrier);
+}
+
+/// Drives until a pre-emptive signal was heard, or until it is parked.
+async fn drive_until_heard(world: &World, id: &evergreen_engine::WorkflowId) {
+    while let Some(record) = world.inspect(id).record
+        && record.barrier
+        && record.parked.is_none()
+    {
+        world.drive(id).await;
+        tokio::time::advance(evergreen_engine::limits::DELAY_MAX).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pre_emptive_signal_is_heard_whatever_its_turns_fail_of() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Keep("old secret".into())).await;
+    world.drive(&id).await;
+    world.send(&id, Signal::Panic).await;
+    world.preempt(&id, Signal::Note("the end".into())).await;
+    world.send(&id, Signal::Note("behind it".into())).await;
+    drive_until_heard(&world, &id).await;
+    assert_eq!(world.heard(&id).await, ["the end"]);
+    let left = world.inspect(&id);
+    assert!(left.sealed.is_empty());
+    assert_eq!(left.record.unwrap().parked, None);
+    assert_eq!(
+        left.inbox.len(),
+        1,
+        "what came behind it has a turn of its own"
+    );
+    world.drive(&id).await;
+    assert_eq!(world.heard(&id).await, ["the end", "behind it"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pre_emptive_signal_is_heard_where_every_holder_of_the_state_dies() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Keep("old secret".into())).await;
+    world.drive(&id).await;
+    world.preempt(&id, Signal::Note("the end".into())).await;
+    for n in 0..DELAY_AFTER {
+        let claim = evergreen_engine::store::Claim {
+            id: id.clone(),
+            claim: format!("vanishing-{n}"),
+            owner: "somebody".to_owned(),
+            lease: world.engine.limits().lease,
+            mode: evergreen_engine::store::ClaimMode::Due,
+            spare_owned: false,
+        };
+        world.memory.claim(&claim).await.unwrap();
+        tokio::time::advance(claim.lease).await;
+    }
+    drive_until_heard(&world, &id).await;
+    assert_eq!(world.heard(&id).await, ["the end"]);
+    assert!(world.inspect(&id).sealed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_even_that_fails_nothing_is_left_sealed() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Keep("old secret".into())).await;
+    world.drive(&id).await;
+    world.preempt(&id, Signal::Panic).await;
+    drive_until_heard(&world, &id).await;
+    let left = world.inspect(&id);
+    let record = left.record.unwrap();
+    assert!(record.parked.is_some() && record.barrier);
+    assert!(left.sealed.is_empty());
+    assert_eq!(left.inbox.len(), 1, "a human can have it heard");
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,38 @@ async fn everything_is_compared_when_asked_for() {
     assert_eq!(count(&world.engine.counters().repairs), 2);
 }
 
+/// A worker that dies in the midst of a walk of all records is waited for no longer than it stays the
+/// reconciler.
+#[tokio::test(start_paused = true)]
+async fn a_walk_that_its_worker_does_not_live_to_end_is_begun_anew_by_another() {
+    let world = World::new();
+    let (lost, _) = in_two_partitions();
+    world.send(&lost, Signal::Wake(BEGIN + 7_200_000)).await;
+    world.drive(&lost).await;
+    // The first step of the walk is under way when it dies.
+    world.store.before_next(Op::Compare, std::future::pending());
+    let first = Running::start(&world);
+    while world.store.calls(Op::Compare) == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    first.kill();
+    world.memory.break_index(&lost, Set::Due, None);
+    let second = Running::start(&world.second(Script::default()));
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let put_right = Some(BEGIN + 7_200_000);
+    assert_eq!(world.inspect(&lost).due, put_right);
+
+    // When it is done, no other walk is begun by whoever comes next.
+    second.stop().await;
+    world.memory.break_index(&lost, Set::Due, None);
+    let third = Running::start(&world);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.inspect(&lost).due, None);
+    tokio::time::sleep(Duration::from_secs(1300)).await;
+    assert_eq!(world.inspect(&lost).due, put_right);
+    third.stop().await;
+}
+
 /// One worker looks after the index at a time; when it is gone another does.
 #[tokio::test(start_paused = true)]
 async fn one_worker_of_a_fleet_is_the_reconciler() {

@@ -5,6 +5,7 @@ use evergreen_engine::engine::Driven;
 use crate::machine::{Ended, Phase, Signal};
 use crate::world::{World, id};
 use evergreen_engine::testing::Op;
+use evergreen_engine::turn::TurnEnd;
 
 /// Just before the next commit, this signal comes.
 fn signal_before_next_commit(world: &World, signal: Signal) {
@@ -144,6 +145,42 @@ async fn a_verdict_without_an_activity_waits_for_the_last_signal_too() {
     world.drive(&id).await;
     assert_eq!(world.machine(&id).await.1, Phase::Idle {});
     assert_eq!(world.inspect(&id).inbox, []);
+}
+
+/// A failover keeps the claim and loses a signal that the holder was told of since; another comes in its
+/// place. Signals are not consumed by their count.
+#[tokio::test(start_paused = true)]
+async fn a_signal_that_a_failover_has_lost_is_not_taken_for_another() {
+    let (world, id) = (World::new(), id("a"));
+    world.send(&id, Signal::Begin(1)).await;
+    let replica = std::sync::Arc::new(std::sync::OnceLock::new());
+    let (engine, memory) = (world.engine.clone(), world.memory.clone());
+    let copy = replica.clone();
+    world.store.before_next(Op::Commit, async move {
+        copy.set(memory.snapshot()).ok().unwrap();
+        note(&engine, "lost").await;
+    });
+    let (engine, memory) = (world.engine.clone(), world.memory.clone());
+    world.store.before_next(Op::Commit, async move {
+        memory.fail_over_to(replica.get().unwrap());
+        note(&engine, "instead").await;
+    });
+    let driven = world.drive(&id).await;
+    assert_eq!(driven, Driven::Turned(TurnEnd::Fenced), "and no poison");
+    assert_eq!(world.script.performed(), [] as [u32; 0]);
+    let left = world.inspect(&id);
+    assert_eq!(left.inbox.len(), 2);
+    for _ in 0..3 {
+        tokio::time::advance(world.engine.limits().lease).await;
+        world.drive(&id).await;
+    }
+    assert_eq!(world.heard(&id).await, ["Begin(1)", "instead", "Done(1)"]);
+}
+
+async fn note(engine: &evergreen_engine::Engine, text: &str) {
+    let (id, signal) = (id("a"), Signal::Note(text.to_owned()));
+    let told = engine.signal::<crate::machine::Chore>(&id, &signal, Default::default());
+    told.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,6 +35,11 @@ impl Running {
         }
     }
 
+    /// It dies, and says nothing to anybody.
+    pub(crate) fn kill(self) {
+        self.task.abort();
+    }
+
     pub(crate) async fn stop(self) -> Stopped {
         self.stop.send(()).unwrap();
         self.task.await.unwrap()

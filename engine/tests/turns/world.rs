@@ -141,6 +141,7 @@ impl World {
                 id: id.clone(),
                 payload: signal.to_owned(),
                 preemptive: false,
+                once: None,
                 ends_claim: None,
                 create: Some(Creation {
                     state: "Idle".to_owned(),

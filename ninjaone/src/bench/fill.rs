@@ -63,6 +63,7 @@ impl Plan {
             id: self.id(number)?,
             payload: "{}".to_owned(),
             preemptive: false,
+            once: None,
             ends_claim: None,
             create: Some(Creation {
                 state: "Waiting".to_owned(),
@@ -114,6 +115,7 @@ impl Plan {
             follows: None,
             strict: false,
             consumed: 1,
+            last_heard: None,
             state: "Waiting".to_owned(),
             data: self.data.clone(),
             schema: 1,

@@ -157,6 +157,7 @@ async fn set_timer(engine: &Engine, id: &WorkflowId, ahead_ms: u64) -> Result<Mi
         follows: record.commit.clone(),
         strict: false,
         consumed: 0,
+        last_heard: None,
         state: record.state,
         data: record.data,
         schema: record.schema,

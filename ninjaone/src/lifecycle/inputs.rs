@@ -58,6 +58,17 @@ impl Signal {
     }
 }
 
+impl Signal {
+    /// By what a consent is known when it is sent again: by its grant.
+    #[must_use]
+    pub fn consent(&self) -> Option<String> {
+        match self {
+            Self::Connect(new) => Some(new.grant.to_string()),
+            _ => None,
+        }
+    }
+}
+
 /// A grant from a consent or from outside, its pair sealed for the signal that carries it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewGrant {

@@ -35,8 +35,8 @@ mod workflow;
 pub use adoption::{Adoption, adoption};
 pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
 
-pub(crate) use record::record;
 pub use inputs::{Issued, Kept, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
+pub(crate) use record::record;
 pub use timing::Settings;
 
 /// The name of the machine, as it is stored.

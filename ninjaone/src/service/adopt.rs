@@ -292,6 +292,8 @@ impl App {
         let id = workflow_id(grant)?;
         let delivery = Delivery {
             preemptive,
+            // Whoever sends the same consent again ends no lease again.
+            once: signal.consent(),
             create: true,
             durable: true,
             ..Delivery::default()

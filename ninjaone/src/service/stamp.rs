@@ -7,9 +7,10 @@
 //! `rotation_lost`, because that is what it is.
 //!
 //! # The order of things
-//! The mark is written before the newer stamp, else nobody could notice any more. And a worker whose
-//! journal has seen no stamp at all only looks in its first round: it has nothing to compare, and would
-//! take the chance from those that have.
+//! Comparing, marking and stamping are one step of the store (`engine/scripts/stamp.lua`): between a reading
+//! and a writing of two workers a backup could be restored, and the newer stamp written over its older one
+//! before anybody has noticed. And a worker whose journal has seen no stamp at all only looks in its first
+//! round: it has nothing to compare, and would take the chance from those that have.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,12 +23,6 @@ use super::App;
 
 /// Between two stamps.
 const PERIOD: Duration = Duration::from_secs(10);
-/// The plain table that describes the key space.
-const META: &str = "meta";
-/// Its field with the newest stamp: the store's time, in ms.
-const STAMP: &str = "stamp";
-/// Its field that says when it was noticed that the store is an older one, in ms of the store's time.
-const RESTORED: &str = "restored";
 
 /// When the next stamp is due.
 #[derive(Debug, Default)]
@@ -44,11 +39,20 @@ impl Stamping {
         }
         let journal = app.0.refresher.keeper.journal();
         let newest = journal.newest_stamp();
-        let stamp = app.compare_stamps(newest).await?;
-        if newest > 0 || !first {
-            let text = stamp.to_string();
-            app.store().table_put(META, STAMP, &text).await?;
-            journal.saw_stamp(stamp);
+        let writes = newest > 0 || !first;
+        let stamped = app.store().stamp(newest, writes).await?;
+        if stamped.older {
+            tracing::error!(
+                stored = stamped.stored,
+                newest,
+                "the store is older than what this worker has seen: it was restored from a backup, or has lost its last writes; rejections say rotation_lost until a grant has succeeded anew"
+            );
+        }
+        let restored = stamped.restored.unwrap_or(0);
+        let known = &app.0.refresher.restored_at;
+        known.store(restored, Ordering::Relaxed);
+        if writes {
+            journal.saw_stamp(stamped.stamp);
         }
         self.last = Some(Instant::now());
         Ok(())
@@ -62,33 +66,6 @@ impl App {
     pub fn restored_at(&self) -> Option<Millis> {
         let at = self.0.refresher.restored_at.load(Ordering::Relaxed);
         (at > 0).then_some(at)
-    }
-
-    /// Compares the store's stamp with the newest that was seen; answers the next one.
-    async fn compare_stamps(&self, newest: Millis) -> Result<Millis, StoreError> {
-        let now = self.0.engine.store_now(PERIOD).await?;
-        let meta = self.store().table_all(META).await?;
-        let number = |wanted: &str| -> Millis {
-            let found = meta.iter().find(|(field, _)| field == wanted);
-            found.and_then(|(_, text)| text.parse().ok()).unwrap_or(0)
-        };
-        let (stored, mut restored) = (number(STAMP), number(RESTORED));
-        if stored < newest {
-            tracing::error!(
-                stored,
-                newest,
-                "the store is older than what this worker has seen: it was restored from a backup, or has lost its last writes; rejections say rotation_lost until a grant has succeeded anew"
-            );
-            let text = now.to_string();
-            self.store().table_put(META, RESTORED, &text).await?;
-            restored = now;
-        }
-        self.0
-            .refresher
-            .restored_at
-            .store(restored, Ordering::Relaxed);
-        // A clock that was stepped back does not make a stamp older.
-        Ok(now.max(stored).max(newest))
     }
 }
 
@@ -108,6 +85,9 @@ mod tests {
     use crate::service::AppOptions;
     use crate::telemetry::Telemetry;
     use crate::vault::KeyRing;
+
+    const META: &str = "meta";
+    const STAMP: &str = "stamp";
 
     fn app(store: &MemoryStore, journal: Option<&Path>) -> App {
         let key = KeyRing::generate().unwrap();

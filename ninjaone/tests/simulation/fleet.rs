@@ -185,7 +185,6 @@ impl Fleet {
                     let ahead = i64::try_from(dice.number(0, 15_000)).expect("small") - 3_000;
                     scene.store_offset_ms.fetch_add(ahead, Ordering::Relaxed);
                     scene.fail_over();
-                    scene.truth().failed_over(scene.trace.elapsed_ms());
                     scene.replica_lags(false);
                 }
             }

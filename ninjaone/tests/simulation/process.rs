@@ -26,7 +26,6 @@ pub(crate) struct Process {
     /// Distinguishes its lives, and those of all others.
     pub(crate) number: u64,
     pub(crate) scene: Arc<Scene>,
-    pub(crate) started_ms: u64,
     pub(crate) dice: Dice,
     pub(crate) wall_offset_ms: AtomicI64,
     ended: AtomicBool,
@@ -41,7 +40,6 @@ impl Process {
             name: name.to_owned(),
             number,
             scene: Arc::clone(scene),
-            started_ms: scene.trace.elapsed_ms(),
             dice: Dice::new(scene.seed, &format!("process {number}")),
             wall_offset_ms: AtomicI64::new(0),
             ended: AtomicBool::new(false),

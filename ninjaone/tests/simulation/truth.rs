@@ -56,7 +56,6 @@ pub(crate) struct Truth {
     /// By process and integration, the claim whose intent was written last.
     intents: BTreeMap<(u64, String), String>,
     leases_off: bool,
-    failed_over_ms: Option<u64>,
 }
 
 impl Truth {
@@ -255,7 +254,7 @@ impl Truth {
             over: false,
             by,
         };
-        let told = self.may_be_sent(&sending, process.started_ms);
+        let told = self.may_be_sent(&sending);
         self.sendings.push(sending);
         (
             number,
@@ -265,14 +264,12 @@ impl Truth {
         )
     }
 
-    fn may_be_sent(&self, new: &Sending, started_ms: u64) -> Result<(), String> {
+    fn may_be_sent(&self, new: &Sending) -> Result<(), String> {
         let Sending {
             integration,
             token: (family, place),
             ..
         } = new;
-        // Who has never seen another run of the store cannot know that this one is new.
-        let newcomer = self.failed_over_ms.is_some_and(|at| started_ms >= at);
         for (number, old) in self.sendings.iter().enumerate() {
             if old.token != new.token {
                 continue;
@@ -281,14 +278,7 @@ impl Truth {
             if old.claim == new.claim {
                 return Err(format!("{again} in one turn"));
             }
-            // The store spares what others own after a failover, not what a namesake left behind.
-            let namesake = old.by == new.by;
-            if !self.leases_off
-                && !newcomer
-                && !namesake
-                && !old.over
-                && old.at_ms + IN_FLIGHT_MAX > new.at_ms
-            {
+            if !self.leases_off && !old.over && old.at_ms + IN_FLIGHT_MAX > new.at_ms {
                 let (since, by) = (old.at_ms, old.by);
                 return Err(format!(
                     "(2) {again} while {by} waits for its answer since {since}"
@@ -317,10 +307,6 @@ impl Truth {
             .iter_mut()
             .filter(|sending| sending.by == process);
         its.for_each(|sending| sending.over = true);
-    }
-
-    pub(crate) fn failed_over(&mut self, now_ms: u64) {
-        self.failed_over_ms = Some(now_ms);
     }
 
     /// The store's clock was set by hand: leases may have ended early, and nobody is to blame.

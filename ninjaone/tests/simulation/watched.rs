@@ -8,8 +8,8 @@ use evergreen_engine::record::{Envelope, Reading, Record};
 use evergreen_engine::store::outbox::{Drain, Drained, Progress, Settle};
 use evergreen_engine::store::{
     Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
-    GateState, Peek, Place, Reconciled, Requeued, Said, Signal, Signalled, Store, StoreError,
-    StreamEntry, Told, Wakes,
+    GateState, Peek, Place, Reconciled, Requeued, Said, Signal, Signalled, Stamped, Store,
+    StoreError, StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
 
@@ -101,10 +101,15 @@ impl Store for Watched {
         let scene = &self.0.scene;
         let before = self.store().inspect(&signal.id);
         let mut told = self.store().signal(signal).await?;
-        if let Signalled::Queued { confirmed, .. } = &mut told {
+        if let Signalled::Queued {
+            confirmed, already, ..
+        } = &mut told
+        {
+            let already = *already;
             let after = self.store().inspect(&signal.id);
             let id = signal.id.id();
-            if after.inbox.len() != before.inbox.len() + 1 {
+            let new = usize::from(!already);
+            if after.inbox.len() != before.inbox.len() + new {
                 scene.violated(format!("(7) {id}: a signal was queued and is not there"));
             }
             let owned = |record: Option<Record>| record.and_then(|record| record.owner).is_some();
@@ -265,6 +270,10 @@ impl Store for Watched {
         bounds: &GateBounds,
     ) -> Result<GateState, StoreError> {
         self.store().gate_tell(gate, said, bounds).await
+    }
+
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError> {
+        self.store().stamp(newest_seen, write).await
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

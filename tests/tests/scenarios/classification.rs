@@ -229,6 +229,7 @@ async fn s41_no_refresh_token_is_missing_credentials() {
         follows: record.commit,
         strict: false,
         consumed: 0,
+        last_heard: None,
         state: record.state,
         data: record.data,
         schema: record.schema,

@@ -19,7 +19,7 @@ pub(super) fn claim(space: &mut Space, now: Millis, ask: &Claim) -> Told<Claimed
     let record = &mut workflow.record;
 
     if let (Some(owner), Some(lease_until)) = (&record.owner, record.lease_until)
-        && (lease_until > now || spared(ask, owner))
+        && (lease_until > now || is_spared(ask, owner))
     {
         let owner = owner.clone();
         partition.due.put(&member, lease_until);
@@ -48,6 +48,9 @@ pub(super) fn claim(space: &mut Space, now: Millis, ask: &Claim) -> Told<Claimed
         record.claim = None;
         record.lease_until = None;
         record.parked = Some(reason.clone());
+        if record.unheard().is_some() {
+            workflow.sealed.clear();
+        }
         partition.due.remove(&member);
         partition.parked.put(&member, now);
         return partition.told(now, Claimed::Parked { reason });
@@ -79,8 +82,8 @@ pub(super) fn claim(space: &mut Space, now: Millis, ask: &Claim) -> Told<Claimed
 }
 
 /// Whether a lease that has ended is left to its owner: one in brackets has none.
-fn spared(ask: &Claim, owner: &str) -> bool {
-    ask.spare_owned && owner != ask.owner && !owner.starts_with('(')
+fn is_spared(ask: &Claim, owner: &str) -> bool {
+    ask.spare_owned && !owner.starts_with('(')
 }
 
 /// The delay after so many delays, ms: doubles each time, up to the longest.

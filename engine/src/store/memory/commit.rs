@@ -67,6 +67,11 @@ fn refusal(workflow: &Workflow, ask: &Commit) -> Result<Option<Committed>, Store
     if !holds || record.fence != ask.fence || record.commit != ask.follows {
         return Ok(Some(Committed::Fenced { v: record.v }));
     }
+    let last = ask.consumed.checked_sub(1);
+    let last = last.and_then(|last| workflow.inbox.get(last));
+    if ask.last_heard.is_some() && last != ask.last_heard.as_ref() {
+        return Ok(Some(Committed::Fenced { v: record.v }));
+    }
     let waiting = workflow.inbox.len();
     let invalid = |why: String| StoreError::Refused {
         doing: format!("committing {}", ask.id),
@@ -104,8 +109,13 @@ fn write(workflow: &mut Workflow, ask: &Commit, now: Millis, v: u64) {
     record.visible_at = ask.visible_at;
     record.activity.clone_from(&ask.activity);
     record.parked.clone_from(&ask.park);
-    if workflow.inbox.is_empty() {
+    // What comes behind a pre-emptive signal does not keep its barrier up.
+    let left = record.ahead.map(|ahead| ahead.saturating_sub(ask.consumed));
+    if workflow.inbox.is_empty() || left == Some(0) {
         record.barrier = false;
+        record.ahead = None;
+    } else {
+        record.ahead = left;
     }
     if let Some(keep) = ask.keep {
         record.lease_until = Some(now + millis(keep));

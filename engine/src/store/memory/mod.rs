@@ -20,6 +20,7 @@ mod signal;
 mod snapshot;
 mod sorted_set;
 mod space;
+mod stamp;
 mod tables;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,8 +32,8 @@ use super::clock::{self, Clock};
 use super::outbox::{Drain, Drained, Progress, Settle};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
-    GateState, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry, Told,
-    Wakes,
+    GateState, Peek, Place, Requeued, Said, Signal, Signalled, Stamped, Store, StoreError,
+    StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::limits::PARTITIONS_DEFAULT;
@@ -301,6 +302,11 @@ impl Store for MemoryStore {
     ) -> Result<GateState, StoreError> {
         let (mut space, now) = self.at_once();
         Ok(space.gates.tell(now, gate, said, bounds))
+    }
+
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError> {
+        let (mut space, now) = self.at_once();
+        Ok(stamp::stamp(&mut space, now, newest_seen, write))
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -11,6 +11,17 @@ pub(super) fn signal(space: &mut Space, now: Millis, ask: &Signal) -> Signalled 
     let number = space.number_of(&ask.id);
     let partition = &mut space.partitions[number];
     let found = space.workflows.get(&ask.id);
+    let last = found.and_then(|workflow| workflow.record.signal.as_ref());
+    if let Some(workflow) = found.filter(|_| ask.preemptive && ask.once.is_some())
+        && last == ask.once.as_ref()
+    {
+        return Signalled::Queued {
+            v: workflow.record.v,
+            held: workflow.record.owner.is_some(),
+            already: true,
+            confirmed: true,
+        };
+    }
     // A pre-emptive signal is never refused: whoever disconnects must be able to.
     if !ask.preemptive && found.is_some_and(|workflow| workflow.inbox.len() >= INBOX_MAX) {
         return Signalled::Full;
@@ -40,6 +51,10 @@ pub(super) fn signal(space: &mut Space, now: Millis, ask: &Signal) -> Signalled 
         record.parked = None;
         record.attempt = 0;
         record.barrier = true;
+        record.ahead = Some(workflow.inbox.len());
+        if ask.once.is_some() {
+            record.signal.clone_from(&ask.once);
+        }
         partition.parked.remove(&member);
     }
 
@@ -54,6 +69,7 @@ pub(super) fn signal(space: &mut Space, now: Millis, ask: &Signal) -> Signalled 
     Signalled::Queued {
         v,
         held,
+        already: false,
         confirmed: true,
     }
 }

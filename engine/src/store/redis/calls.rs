@@ -1,10 +1,11 @@
 //! How each operation becomes keys and arguments, in the order of the script's head.
 
 use super::keys::Keys;
-use super::scripts::{CLAIM, COMMIT, Call, EXTEND, READ, RECONCILE, REQUEUE, SIGNAL};
+use super::scripts::{CLAIM, COMMIT, Call, EXTEND, READ, RECONCILE, REQUEUE, SIGNAL, STAMP};
 use crate::id::WorkflowId;
 use crate::limits::{DELAY_AFTER, DELAY_FIRST, DELAY_MAX, HEADS, INBOX_MAX, PARK_AFTER};
 use crate::machine::Millis;
+use crate::record::Envelope;
 use crate::store::clock::millis;
 use crate::store::{Claim, ClaimMode, Commit, Extend, SealedOp, Signal, StoreError};
 
@@ -76,6 +77,9 @@ impl Calls<'_> {
             self.home(id).to_string(),
             INBOX_MAX.to_string(),
             ask.follows.clone().unwrap_or_default(),
+            ask.last_heard
+                .as_ref()
+                .map_or_else(String::new, Envelope::to_text),
             ask.sealed.len().to_string(),
         ];
         for change in &ask.sealed {
@@ -135,6 +139,7 @@ impl Calls<'_> {
                 INBOX_MAX.to_string(),
                 keys.wake(),
                 self.home(id).to_string(),
+                ask.once.clone().unwrap_or_default(),
             ],
         ))
     }
@@ -216,6 +221,14 @@ impl Calls<'_> {
         ))
     }
 
+    pub(super) fn stamp(&self, newest_seen: Millis, write: bool) -> Call {
+        Call::new(
+            &STAMP,
+            vec![self.keys.meta()],
+            vec![self.now(), newest_seen.to_string(), flag(write)],
+        )
+    }
+
     fn home(&self, id: &WorkflowId) -> u16 {
         id.partition(self.keys.partitions())
     }
@@ -262,6 +275,7 @@ mod tests {
             id: id.clone(),
             payload: "{}".to_owned(),
             preemptive: false,
+            once: None,
             ends_claim: None,
             create: None,
             durable: false,
@@ -274,6 +288,7 @@ mod tests {
             follows: None,
             strict: false,
             consumed: 0,
+            last_heard: None,
             state: String::new(),
             data: String::new(),
             schema: 1,

@@ -52,8 +52,8 @@ use super::clock::{Clock, millis};
 use super::outbox::{Drain, Drained, Progress, Settle};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
-    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry,
-    Told, Wakes,
+    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Stamped, Store, StoreError,
+    StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::machine::Millis;
@@ -357,6 +357,11 @@ impl Store for RedisStore {
     ) -> Result<GateState, StoreError> {
         let call = self.calls().gate(gate, said, bounds)?;
         gates::state(self.0.ways.call(&call).await?)
+    }
+
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError> {
+        let call = self.calls().stamp(newest_seen, write);
+        reply::stamped(self.0.ways.steady_call(&call).await?)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -10,7 +10,7 @@ use super::errors::refused;
 use crate::machine::Millis;
 use crate::record::{Envelope, Reading, Record};
 use crate::store::{
-    Claimed, Committed, Extended, Heads, Reconciled, Requeued, Signalled, StoreError, Told,
+    Claimed, Committed, Extended, Heads, Reconciled, Requeued, Signalled, Stamped, StoreError, Told,
 };
 
 /// A reply that is being read from its front.
@@ -146,9 +146,10 @@ pub(super) fn signalled(value: Value, confirmed: bool) -> Result<Signalled, Stor
     let mut reply = Reply::new("signal", value)?;
     let _now = reply.number()?;
     Ok(match reply.word.as_str() {
-        "queued" => Signalled::Queued {
+        "queued" | "already" => Signalled::Queued {
             v: reply.number()?,
             held: reply.number()? == 1,
+            already: reply.word == "already",
             confirmed,
         },
         "unknown" => Signalled::Unknown,
@@ -220,6 +221,20 @@ pub(super) fn requeued(value: Value) -> Result<Requeued, StoreError> {
     })
 }
 
+pub(super) fn stamped(value: Value) -> Result<Stamped, StoreError> {
+    let mut reply = Reply::new("stamp", value)?;
+    if !matches!(reply.word.as_str(), "stamped" | "older") {
+        return reply.unknown_word();
+    }
+    let _now = reply.number()?;
+    Ok(Stamped {
+        stored: reply.number()?,
+        stamp: reply.number()?,
+        restored: Some(reply.number()?).filter(|at| *at > 0),
+        older: reply.word == "older",
+    })
+}
+
 /// Whether the turnstile let the holder through.
 pub(super) fn passed(value: Value) -> Result<bool, StoreError> {
     let reply = Reply::new("turnstile", value)?;
@@ -287,6 +302,8 @@ pub(super) fn record(mut fields: BTreeMap<String, String>) -> Result<Record, Str
         attempt: number(&mut fields, "attempt")?.unwrap_or_default(),
         activity: fields.remove("activity"),
         barrier: fields.remove("barrier").is_some_and(|text| text == "1"),
+        ahead: number(&mut fields, "ahead")?,
+        signal: fields.remove("signal"),
         parked: fields.remove("parked"),
     })
 }

@@ -64,6 +64,7 @@ pub(super) static TURNSTILE: LazyLock<Script> =
     LazyLock::new(|| Script::new("turnstile", lua!("turnstile")));
 pub(super) static ENTER: LazyLock<Script> = LazyLock::new(|| Script::new("enter", lua!("enter")));
 pub(super) static GATE: LazyLock<Script> = LazyLock::new(|| Script::new("gate", lua!("gate")));
+pub(super) static STAMP: LazyLock<Script> = LazyLock::new(|| Script::new("stamp", lua!("stamp")));
 pub(super) static KEY_SPACE: LazyLock<Script> = LazyLock::new(|| {
     let text = include_str!("../../../../migrations/0001_key_space.lua");
     Script::new("0001_key_space", text)

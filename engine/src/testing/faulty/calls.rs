@@ -11,8 +11,8 @@ use crate::record::{Envelope, Reading, Record};
 use crate::store::outbox::{Drain, Drained, Progress, Settle};
 use crate::store::{
     Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
-    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry,
-    Told, Wakes,
+    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Stamped, Store, StoreError,
+    StreamEntry, Told, Wakes,
 };
 
 /// Wake-up messages that a listener may be behind before it loses some.
@@ -222,6 +222,11 @@ impl Store for FaultyStore {
     ) -> Result<GateState, StoreError> {
         let real = self.store.gate_tell(gate, said, bounds);
         Ok(self.call(Op::Gate, real).await?.0)
+    }
+
+    async fn stamp(&self, newest_seen: Millis, write: bool) -> Result<Stamped, StoreError> {
+        let real = self.store.stamp(newest_seen, write);
+        Ok(self.call(Op::Stamp, real).await?.0)
     }
 
     async fn now(&self) -> Result<Millis, StoreError> {

@@ -50,6 +50,8 @@ pub enum Op {
     Turnstile,
     /// The gates.
     Gate,
+    /// [`Store::stamp`](crate::store::Store::stamp)
+    Stamp,
     /// [`Store::now`](crate::store::Store::now)
     Now,
     /// [`Store::run_id`](crate::store::Store::run_id)

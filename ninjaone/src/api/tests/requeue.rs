@@ -35,6 +35,7 @@ async fn park(fixture: &Fixture, seeded: &SeededGrant) {
         follows: record.commit,
         strict: false,
         consumed: 0,
+        last_heard: None,
         state: record.state,
         data: record.data,
         schema: record.schema,
