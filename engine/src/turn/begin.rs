@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use super::known::Known;
-use super::{Env, Holding, Trouble, TurnEnd, give_back, note_turn};
+use super::{Env, Holding, Trouble, TurnEnd, Written, give_back, note_turn};
 use crate::activities::{Admission, Pass};
 use crate::advance::{Advanced, Base, Judge, Surroundings, advance, advance_held};
 use crate::limits;
 use crate::machine::Workflow;
 use crate::record::Envelope;
+use crate::store::clock::millis;
 use crate::store::{Committed, StoreError};
 use crate::trust::Trust;
 use crate::writing::{self, End, Patience};

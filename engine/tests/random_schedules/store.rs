@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evergreen_engine::record::{Envelope, Reading, Record};
+use evergreen_engine::store::clock::Clock;
 use evergreen_engine::store::outbox::{Drain, Drained, Progress, Settle};
-use evergreen_engine::store::clock::{Clock};
+use evergreen_engine::store::{
+    Claim, ClaimMode, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended,
+    GateBounds, GateState, Peek, Place, Requeued, Said, Signal, Signalled, Stamped, Store,
+    StoreError, StreamEntry, Told, Wakes,
 };
 use evergreen_engine::{Millis, WorkflowId};
 

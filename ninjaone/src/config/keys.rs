@@ -42,7 +42,7 @@ pub(super) const LISTEN: Key = Key("listen");
 pub(super) const LOG: Key = Key("log");
 pub(super) const LOG_FORMAT: Key = Key("log_format");
 
-pub(super) const ALL: [Key; 25] = [
+pub(super) const ALL: [Key; 26] = [
     REDIS_URL,
     PARTITIONS,
     REPLICAS,
