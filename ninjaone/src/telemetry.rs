@@ -10,6 +10,7 @@ const SKEW_WARN_S: f64 = 30.0;
 #[derive(Debug, Default)]
 pub struct Telemetry {
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    oddities: Mutex<BTreeMap<&'static str, u64>>,
     breakers: Mutex<BTreeMap<String, bool>>,
     skews: Mutex<BTreeMap<&'static str, f64>>,
 }
@@ -18,6 +19,11 @@ impl Telemetry {
     /// A token request ended in this way.
     pub fn outcome(&self, word: &'static str) {
         *lock(&self.outcomes).entry(word).or_default() += 1;
+    }
+
+    /// A success was odd in this way, and was taken all the same.
+    pub fn oddity(&self, word: &'static str) {
+        *lock(&self.oddities).entry(word).or_default() += 1;
     }
 
     /// Whether requests to a host are held back.
@@ -39,6 +45,12 @@ impl Telemetry {
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.outcomes).clone()
+    }
+
+    /// How many successes were odd, by word.
+    #[must_use]
+    pub fn oddities(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.oddities).clone()
     }
 
     /// For each host that was spoken to, whether requests to it are held back.

@@ -126,6 +126,11 @@ impl Counted {
         shown.family("refresh_outcomes", help, "outcome", &outcomes, |n| {
             ConstCounter::new(*n)
         })?;
+        let oddities = self.telemetry.oddities();
+        let help = "Successes that were odd and taken all the same";
+        shown.family("refresh_oddities", help, "oddity", &oddities, |n| {
+            ConstCounter::new(*n)
+        })?;
         let breakers = self.telemetry.host_breakers();
         let help = "Whether requests to a provider's host are held back";
         let open = |open: &bool| ConstGauge::new(i64::from(*open));
@@ -205,6 +210,7 @@ mod tests {
     fn the_promised_names_are_there() {
         let telemetry = Telemetry::default();
         telemetry.outcome("refreshed");
+        telemetry.oddity("expired_at_birth");
         telemetry.host_breaker("eu.ninjarmm.com", true);
         telemetry.clock_skew("store", -1.5);
         let counters = Counters::default();
@@ -217,6 +223,7 @@ mod tests {
             "evergreen_host_breaker_open{host=\"eu.ninjarmm.com\"} 1",
             "evergreen_clock_skew_seconds{source=\"store\"} -1.5",
             "evergreen_refresh_outcomes_total{outcome=\"refreshed\"} 1",
+            "evergreen_refresh_oddities_total{oddity=\"expired_at_birth\"} 1",
             "evergreen_fire_lateness_seconds_count 0",
             "evergreen_fire_lateness_seconds_bucket{le=\"0.001\"} 0",
             "evergreen_fire_lateness_seconds_bucket{le=\"+Inf\"} 0",
