@@ -34,6 +34,7 @@ pub struct HostGauges {
 #[derive(Debug, Default)]
 pub struct Telemetry {
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    oddities: Mutex<BTreeMap<&'static str, u64>>,
     hosts: Mutex<BTreeMap<String, HostGauges>>,
     skews: Mutex<BTreeMap<&'static str, f64>>,
     webhooks: Mutex<BTreeMap<&'static str, u64>>,
@@ -44,6 +45,11 @@ impl Telemetry {
     /// A token request ended in this way.
     pub fn outcome(&self, word: &'static str) {
         *lock(&self.outcomes).entry(word).or_default() += 1;
+    }
+
+    /// A success was odd in this way, and was taken all the same.
+    pub fn oddity(&self, word: &'static str) {
+        *lock(&self.oddities).entry(word).or_default() += 1;
     }
 
     /// How the fleet treats the provider's hosts: all of them, as they stand now.
@@ -87,6 +93,12 @@ impl Telemetry {
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.outcomes).clone()
+    }
+
+    /// How many successes were odd, by word.
+    #[must_use]
+    pub fn oddities(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.oddities).clone()
     }
 
     /// How the fleet treats each host that it has spoken to, as it was read last.

@@ -134,6 +134,11 @@ impl Counted {
         shown.family("refresh_outcomes", help, "outcome", &outcomes, |n| {
             ConstCounter::new(*n)
         })?;
+        let oddities = self.telemetry.oddities();
+        let help = "Successes that were odd and taken all the same";
+        shown.family("refresh_oddities", help, "oddity", &oddities, |n| {
+            ConstCounter::new(*n)
+        })?;
         let hosts = self.telemetry.hosts();
         let help = "Whether the fleet holds back requests to a host because they failed";
         let open = |host: &HostGauges| ConstGauge::new(i64::from(host.breaker_open));
@@ -246,6 +251,7 @@ mod tests {
     fn the_promised_names_are_there() {
         let telemetry = Telemetry::default();
         telemetry.outcome("refreshed");
+        telemetry.oddity("expired_at_birth");
         let gauges = HostGauges {
             breaker_open: true,
             requests: 3,
@@ -272,6 +278,7 @@ mod tests {
             "evergreen_host_requests{host=\"eu.ninjarmm.com\"} 3",
             "evergreen_clock_skew_seconds{source=\"store\"} -1.5",
             "evergreen_refresh_outcomes_total{outcome=\"refreshed\"} 1",
+            "evergreen_refresh_oddities_total{oddity=\"expired_at_birth\"} 1",
             "evergreen_fire_lateness_seconds_count 0",
             "evergreen_fire_lateness_seconds_bucket{le=\"0.001\"} 0",
             "evergreen_fire_lateness_seconds_bucket{le=\"+Inf\"} 0",

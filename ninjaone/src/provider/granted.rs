@@ -62,6 +62,23 @@ pub enum Warning {
     RefreshTokenIgnored,
 }
 
+impl Warning {
+    /// The word used in states, metrics and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ErrorBesideTokens => "error_beside_tokens",
+            Self::NoAccessToken => "no_access_token",
+            Self::ExpiryAssumed => "expiry_assumed",
+            Self::ExpiredAtBirth => "expired_at_birth",
+            Self::ExpiryClamped => "expiry_clamped",
+            Self::TokenType => "token_type",
+            Self::ScopeReduced => "scope_reduced",
+            Self::RefreshTokenIgnored => "refresh_token_ignored",
+        }
+    }
+}
+
 impl Granted {
     /// Takes the tokens out of a reply with a success status; `None` if there are none.
     pub(super) fn read(body: &Body<'_>, request: &TokenRequest, mask: &Mask) -> Option<Self> {

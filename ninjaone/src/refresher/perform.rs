@@ -201,10 +201,10 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
         Answer::Granted(granted) => {
             let life = granted.life_s.saturating_mul(1_000);
             let fresh = granted.access_token.is_some();
-            let warning = granted
-                .warnings
-                .first()
-                .and_then(|w| serde_json::to_value(w).ok()?.as_str().map(str::to_owned));
+            for oddity in &granted.warnings {
+                refresher.telemetry.oddity(oddity.as_str());
+            }
+            let warning = granted.warnings.first().map(|w| w.as_str().to_owned());
             let reduced = match (&activity.scopes, &granted.scope) {
                 (Some(asked), Some(given)) => crate::provider::scope_reduced(asked, given),
                 _ => false,

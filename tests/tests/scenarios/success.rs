@@ -117,6 +117,10 @@ async fn s14_whatever_expires_in_says_the_tokens_are_kept() {
         let left = (expires_at - life.bench.now().await).div_ceil(1_000);
         assert!(left.abs_diff(seconds) <= 1, "{raw:?}: {left}");
         assert_eq!(status.expiry_assumed, assumed, "{raw:?}");
+        let expired_at_birth = u64::from(seconds == 300);
+        let counted = life.app.telemetry().oddities();
+        let counted = counted.get("expired_at_birth").copied().unwrap_or(0);
+        assert_eq!(counted, expired_at_birth, "{raw:?}");
         assert_eq!((status.state.as_str(), status.generation), ("Scheduled", 1));
         life.token().await;
         life.pass(std::time::Duration::from_secs(29)).await;

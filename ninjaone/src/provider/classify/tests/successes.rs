@@ -164,6 +164,22 @@ fn a_life_is_always_usable() {
 }
 
 #[test]
+fn the_words_for_oddities_are_those_that_serde_writes() {
+    for oddity in [
+        Warning::ErrorBesideTokens,
+        Warning::NoAccessToken,
+        Warning::ExpiryAssumed,
+        Warning::ExpiredAtBirth,
+        Warning::ExpiryClamped,
+        Warning::TokenType,
+        Warning::ScopeReduced,
+        Warning::RefreshTokenIgnored,
+    ] {
+        assert_eq!(serde_json::to_value(oddity).unwrap(), oddity.as_str());
+    }
+}
+
+#[test]
 fn a_client_grant_takes_no_refresh_token() {
     let request = TokenRequest::ClientCredentials {
         scope: Some("monitoring management".to_owned()),
