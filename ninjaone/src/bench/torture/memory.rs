@@ -16,9 +16,7 @@ pub(super) struct Consent {
     pub integration: String,
     /// The chain of its refresh tokens in the ledger.
     pub chain: String,
-    /// When a later wish that ends it was first uttered.
-    pub ending: Option<u64>,
-    /// When that was confirmed: from then on nothing of it may be used.
+    /// When it was confirmed that it is over: from then on nothing of it may be used.
     pub ended: Option<u64>,
 }
 
@@ -65,7 +63,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// One of those that are as wanted, so that nobody else takes it meanwhile.
-    pub(super) fn take(&mut self, who: u64, connected: bool) -> Option<(String, Option<usize>)> {
+    pub(super) fn take(&mut self, who: u64, connected: bool) -> Option<String> {
         let wanted = |standing: &Standing| match standing {
             Standing::Connected(_) => connected,
             Standing::Disconnected => !connected,
@@ -78,26 +76,15 @@ impl Memory {
         let fit: Vec<String> = fit.map(|(name, _)| name.clone()).collect();
         let nth = usize::try_from(who % (fit.len() as u64).max(1)).unwrap_or(0);
         let name = fit.into_iter().nth(nth)?;
-        let before = self.standings.insert(name.clone(), Standing::Busy);
-        let consent = match before {
-            Some(Standing::Connected(consent)) => Some(consent),
-            _ => None,
-        };
-        Some((name, consent))
-    }
-
-    /// Somebody wants a consent to end.
-    pub(super) fn ending(&mut self, consent: Option<usize>) {
-        if let Some(consent) = consent.and_then(|nth| self.consents.get_mut(nth)) {
-            consent.ending.get_or_insert(now_ms());
-        }
+        self.standings.insert(name.clone(), Standing::Busy);
+        self.told.remove(&name);
+        Some(name)
     }
 
     /// All consents of an integration are over.
     pub(super) fn ended(&mut self, name: &str) {
         let now = now_ms();
         for consent in self.consents.iter_mut().filter(|c| c.integration == name) {
-            consent.ending.get_or_insert(now);
             consent.ended.get_or_insert(now);
         }
     }
@@ -107,7 +94,6 @@ impl Memory {
         let now = now_ms();
         let all = self.consents.iter_mut().enumerate();
         for (_, consent) in all.filter(|(nth, c)| c.integration == name && *nth != kept) {
-            consent.ending.get_or_insert(now);
             consent.ended.get_or_insert(now);
         }
     }
@@ -127,7 +113,7 @@ impl Memory {
     }
 
     /// Takes in verdicts. Those that have stood for long enough are given up; somebody is at them now.
-    pub(super) fn notice(&mut self, all: &[StatusView], now: u64) -> Vec<(String, usize)> {
+    pub(super) fn notice(&mut self, all: &[StatusView], now: u64) -> Vec<String> {
         let mut given_up = Vec::new();
         for status in all {
             let name = &status.integration;
@@ -150,7 +136,7 @@ impl Memory {
                     reason: status.reason.clone(),
                 });
                 self.standings.insert(name.clone(), Standing::Busy);
-                given_up.push((name.clone(), consent));
+                given_up.push(name.clone());
             }
         }
         given_up
@@ -167,7 +153,6 @@ mod tests {
             memory.consents.push(Consent {
                 integration: name.to_owned(),
                 chain: format!("chain of {name}"),
-                ending: None,
                 ended: None,
             });
             memory
@@ -191,14 +176,14 @@ mod tests {
     fn nobody_takes_what_another_is_at() {
         let mut memory = memory();
         assert_eq!(memory.take(7, false), None, "all are connected");
-        assert_eq!(memory.take(1, true), Some(("b/x".to_owned(), Some(1))));
-        assert_eq!(memory.take(1, true), Some(("a/x".to_owned(), Some(0))));
+        assert_eq!(memory.take(1, true), Some("b/x".to_owned()));
+        assert_eq!(memory.take(1, true), Some("a/x".to_owned()));
         assert_eq!(memory.take(1, true), None);
         memory
             .standings
             .insert("a/x".to_owned(), Standing::Disconnected);
         assert!(memory.consent_of("a/x").is_none());
-        assert_eq!(memory.take(9, false), Some(("a/x".to_owned(), None)));
+        assert_eq!(memory.take(9, false), Some("a/x".to_owned()));
     }
 
     #[test]
@@ -229,7 +214,7 @@ mod tests {
         assert!(memory.notice(&all, 1_000 + STOOD_MS - 1).is_empty());
         assert_eq!(memory.healed, 1);
         let given_up = memory.notice(&all, 1_000 + STOOD_MS);
-        assert_eq!(given_up, [("b/x".to_owned(), 1)]);
+        assert_eq!(given_up, ["b/x"]);
         assert_eq!(memory.lost[0].chain, "chain of b/x");
         assert_eq!(memory.lost[0].reason.as_deref(), Some("rotation_lost"));
         assert!(

@@ -113,19 +113,13 @@ async fn refreshed(fleet: &mut Fleet<'_>, mended: u64) -> Result<bool, BenchErro
     Ok(false)
 }
 
+/// Whether a refresh of it is still to come. In a fleet that works somebody is always at something, so this is
+/// asked of each and not of all at one moment.
 fn still_waits(fleet: &Fleet<'_>, status: &StatusView, fresh: &BTreeSet<String>) -> bool {
-    let at_rest = status.owner.is_none() && !status.persist_pending;
     let memory = fleet.people.memory();
-    let refreshed = || {
-        let consent = memory.consent_of(&status.integration);
-        consent.is_none_or(|consent| fresh.contains(&consent.chain))
-    };
-    !at_rest
-        || match status.state.as_str() {
-            "Scheduled" => !refreshed(),
-            "Refreshing" => true,
-            _ => false,
-        }
+    let refreshes = matches!(status.state.as_str(), "Scheduled" | "Refreshing");
+    let consent = memory.consent_of(&status.integration);
+    refreshes && consent.is_some_and(|consent| !fresh.contains(&consent.chain))
 }
 
 async fn compare(

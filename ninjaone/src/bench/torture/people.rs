@@ -95,7 +95,7 @@ impl People {
             Wish::Disconnect { who } | Wish::Replace { who } => (who, true),
             Wish::Connect { who } => (who, false),
         };
-        let Some((name, consent)) = self.memory().take(who, connected) else {
+        let Some(name) = self.memory().take(who, connected) else {
             return;
         };
         let people = self.clone();
@@ -103,9 +103,9 @@ impl People {
         errands.spawn(async move {
             let carried_out = async {
                 if disconnects {
-                    people.disconnect(&name, consent).await;
+                    people.disconnect(&name).await;
                 } else {
-                    people.connect(&name, consent).await;
+                    people.connect(&name).await;
                 }
             };
             if tokio::time::timeout(PATIENCE, carried_out).await.is_err() {
@@ -114,8 +114,7 @@ impl People {
         });
     }
 
-    async fn disconnect(&self, name: &str, consent: Option<usize>) {
-        self.memory().ending(consent);
+    async fn disconnect(&self, name: &str) {
         let Ok(target) = name.parse::<Target>() else {
             return;
         };
@@ -132,8 +131,7 @@ impl People {
     }
 
     /// Each try is a consent of its own, as it is for a person whose browser showed an error.
-    async fn connect(&self, name: &str, before: Option<usize>) {
-        self.memory().ending(before);
+    async fn connect(&self, name: &str) {
         loop {
             match self.consent(name).await {
                 Ok(Some(consent)) => {
@@ -167,13 +165,9 @@ impl People {
             Ok(Adopted::Adopted) => Ok(Some(consent)),
             Ok(other) => {
                 tracing::debug!(?other, "a consent was not taken");
-                self.memory().ending(Some(consent));
                 Ok(None)
             }
-            Err(error) => {
-                self.memory().ending(Some(consent));
-                Err(wrong(&error))
-            }
+            Err(error) => Err(wrong(&error)),
         }
     }
 
@@ -182,7 +176,6 @@ impl People {
         memory.consents.push(Consent {
             integration: name(grant),
             chain: grant.chain.clone(),
-            ending: None,
             ended: None,
         });
         memory.consents.len() - 1
@@ -223,8 +216,8 @@ impl People {
             }
         };
         let given_up = self.memory().notice(&all, now_ms());
-        for (name, consent) in given_up {
-            let connecting = self.connect(&name, Some(consent));
+        for name in given_up {
+            let connecting = self.connect(&name);
             if tokio::time::timeout(PATIENCE, connecting).await.is_err() {
                 self.memory().undone.push(format!("{name}: a new consent"));
             }

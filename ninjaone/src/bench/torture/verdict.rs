@@ -23,6 +23,9 @@ use super::diary::{Cause, Diary, SLACK_MS};
 use super::memory::{Consent, Lost};
 use crate::simulator::{Delivery, Entry, Presented};
 
+/// The status with which the host refuses a refresh token that is dead.
+const DEAD: u16 = 400;
+
 /// How an integration stands in the store in the end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
@@ -101,8 +104,8 @@ pub struct LostGrants {
 /// Refresh tokens that were sent again, by what permitted it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SentAgain {
-    /// The request before had spent nothing: refused, throttled, broken.
-    pub nothing_spent: u64,
+    /// The answer before said nothing of the token: throttled, away, broken.
+    pub nothing_said: u64,
     /// The request before had not been answered yet, or never was.
     pub unanswered: u64,
     /// The answer before did not reach the store, because of this.
@@ -230,12 +233,14 @@ impl<'a> Facts<'a> {
     }
 
     fn again(&self, before: &Entry, entry: &Entry, verdict: &mut Verdict) {
-        let spent = before.issued || before.presented.is_some_and(Presented::is_resend);
+        let resend = before.presented.is_some_and(Presented::is_resend);
+        // What a fault answered in the host's place says nothing of the token.
+        let definite = before.issued || resend && before.status == Some(DEAD);
         let known_at = before
             .settled_at_ms
             .filter(|_| before.delivery == Delivery::Sent);
-        if !spent {
-            verdict.again.nothing_spent += 1;
+        if !definite {
+            verdict.again.nothing_said += 1;
             return;
         }
         // Two clocks of one machine, read one after the other.

@@ -244,7 +244,10 @@ fn ledger(ui: &Ui, report: &Report) -> Table {
         lost.died_with_reply,
     );
     add("verdicts healed by a pair that came later", report.healed);
-    add("sent again, nothing having been spent", again.nothing_spent);
+    add(
+        "sent again, the answer having said nothing of the token",
+        again.nothing_said,
+    );
     add("sent again, not having been answered", again.unanswered);
     for (cause, number) in &again.broken_off {
         let cause = serde_json::to_value(cause).ok();

@@ -20,7 +20,6 @@ impl Run {
             consents: vec![Consent {
                 integration: NAME.to_owned(),
                 chain: "c".to_owned(),
-                ending: None,
                 ended: None,
             }],
             lost: Vec::new(),
@@ -189,6 +188,13 @@ fn a_refresh_token_comes_again_only_after_what_nobody_can_have_known() {
     for (nth, change) in allowed.into_iter().enumerate() {
         assert_eq!(again(change), [], "{nth}");
     }
+    // Something else answered the retry, and says nothing of the token.
+    let mut run = Run::new();
+    run.sends(0, 1_000, Presented::Current).delivery = Delivery::Eaten;
+    run.sends(0, 3_000, Presented::Spent).status = Some(502);
+    run.sends(0, 9_000, Presented::Spent);
+    run.refuses_to_go_on("rotation_lost");
+    assert_eq!(run.broken(), []);
     // The retry has been answered: nothing permits a third.
     let mut run = Run::new();
     run.sends(0, 1_000, Presented::Current).delivery = Delivery::Eaten;
