@@ -272,7 +272,11 @@ async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go(
     readers.replace(vec![one.clone(), two.clone()]);
     one.refresh(&target(&seeded[0])).await.unwrap();
     assert_eq!(keys_in_use(&redis).await, [id_of(&old)]);
-    let operator = app_with(&bench, "operator", &both);
+    // As the command does: with no journal, so that it adopts nothing.
+    let mut options = bench.options("operator");
+    options.ring = KeyRing::parse(&both).unwrap();
+    options.journal_dir = None;
+    let operator = bench.app_from(options);
     let refused = operator.rotate_seal_keys(|_| {}).await.unwrap();
     assert!(!refused.begun && !refused.done);
     assert_eq!(refused.still[0].place, UsePlace::Worker);
