@@ -10,6 +10,7 @@ mod connect;
 mod crash_safety;
 mod full_disk;
 mod hosts;
+mod key_commands;
 mod keys;
 mod scheduling;
 mod secrecy;

@@ -220,7 +220,9 @@ pub(super) fn seal_keys(found: &Opened) -> Check {
 /// `first` is in front of the ring here, so it is meant to seal everywhere.
 pub(super) fn rings(first: &str, workers: &[(String, Option<ToldKeys>)]) -> Check {
     let names = |odd: &dyn Fn(&ToldKeys) -> bool| -> Vec<&str> {
-        let odd = workers.iter().filter(|(_, told)| told.as_ref().is_some_and(odd));
+        let odd = workers
+            .iter()
+            .filter(|(_, told)| told.as_ref().is_some_and(odd));
         odd.map(|(id, _)| id.as_str()).take(NAMES).collect()
     };
     let lacking = names(&|told| !told.ring.iter().any(|id| id == first));
@@ -231,11 +233,17 @@ pub(super) fn rings(first: &str, workers: &[(String, Option<ToldKeys>)]) -> Chec
     }
     let behind = names(&|told| told.seals != first);
     if !behind.is_empty() {
-        let says = format!("sealing with another key than {first}: {}", behind.join(", "));
+        let says = format!(
+            "sealing with another key than {first}: {}",
+            behind.join(", ")
+        );
         let help = format!("put {first} in front everywhere, then: evergreen keys rotate");
         return Check::warn("seal rings", says, help);
     }
-    Check::ok("seal rings", format!("every worker has {first} and seals with it"))
+    Check::ok(
+        "seal rings",
+        format!("every worker has {first} and seals with it"),
+    )
 }
 
 pub(super) fn host(instance: &str, reached: Result<(), String>) -> Check {
@@ -307,7 +315,10 @@ mod tests {
         let lacking = worker("lacking", Some(told(&["k1"], "k1")));
         let check = rings("k2", &[right.clone(), lacking]);
         assert_eq!(check.result, Verdict::Warn);
-        assert!(check.says.contains("without the key k2: lacking"), "{check:?}");
+        assert!(
+            check.says.contains("without the key k2: lacking"),
+            "{check:?}"
+        );
         let behind = worker("behind", Some(told(&["k1", "k2"], "k1")));
         let check = rings("k2", &[right, behind]);
         assert!(check.says.contains("behind") && check.help.unwrap().contains("rotate"));

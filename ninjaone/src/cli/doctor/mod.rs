@@ -179,10 +179,7 @@ async fn ask(app: &App, told: &mut Vec<Check>) -> Result<(), crate::service::Ser
     told.push(checks::index(app.compare_index().await?));
     told.extend(checks::grants(&fleet));
     told.push(checks::seal_keys(&app.open_some(PAIRS).await?));
-    told.push(checks::rings(
-        app.first_seal_key(),
-        &app.told_keys().await?,
-    ));
+    told.push(checks::rings(app.first_seal_key(), &app.told_keys().await?));
     for instance in fleet.instances.iter().take(HOSTS) {
         told.push(checks::host(instance, app.reach(instance).await));
     }
