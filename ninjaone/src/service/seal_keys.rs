@@ -72,8 +72,18 @@ impl App {
         self.engine().tell_of_process(FIELD, json!(told));
     }
 
-    /// The workers that may be alive, by name, and what each tells of its keys.
-    pub(super) async fn told_keys(&self) -> Result<Vec<(String, Option<ToldKeys>)>, ServiceError> {
+    /// The key that is meant to seal: the first of the ring.
+    #[must_use]
+    pub fn first_seal_key(&self) -> &str {
+        self.0.refresher.ring.first()
+    }
+
+    /// The workers that may be alive, by name, and what each tells of its keys; nothing where it runs a
+    /// version that tells nothing.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn told_keys(&self) -> Result<Vec<(String, Option<ToldKeys>)>, ServiceError> {
         let now = self.engine().store_now(PERIOD).await?;
         let patience = Millis::try_from(STALE_AFTER.as_millis()).unwrap_or(Millis::MAX);
         let lines = self.store().table_all(WORKERS).await?;

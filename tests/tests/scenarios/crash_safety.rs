@@ -247,6 +247,51 @@ async fn s23_without_redis_nothing_is_sent_and_nobody_is_condemned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s23_a_token_already_in_memory_is_served_while_redis_stands_still() {
+    let mut redis = RedisServer::start_own().await;
+    let bench = Bench::on_redis(&redis, life(3600)).await;
+    let app = bench.app("api");
+    let grants = bench.seed(2);
+    for grant in &grants {
+        adopt(&app, grant).await;
+    }
+    let read = app
+        .token(&target(&grants[0]), &TokenAsk::default())
+        .await
+        .unwrap();
+    redis.pause().await;
+    let began = std::time::Instant::now();
+    let served = app
+        .token(&target(&grants[0]), &TokenAsk::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        served.access_token.expose_secret(),
+        read.access_token.expose_secret()
+    );
+    assert_eq!(served.warning.as_deref(), Some("store_away"));
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    let never = app.token(&target(&grants[1]), &TokenAsk::default()).await;
+    assert!(matches!(
+        never.map(drop),
+        Err(ServiceError::StoreAway { .. })
+    ));
+    redis.resume().await;
+    let status = bench
+        .see(&app, &target(&grants[0]).to_string(), "Redis", |_| true)
+        .await;
+    assert_eq!(
+        (status.state.as_str(), status.consecutive_failures),
+        ("Scheduled", 0)
+    );
+    assert_eq!(bench.simulator.handle().totals().requests, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s24_a_pair_waits_in_memory_for_redis_to_come_back() {
     for killed in [false, true] {
         let mut fleet = Fleet::new().await;

@@ -1,31 +1,26 @@
-//! Seal keys: none, a wrong one, a new one.
+//! Seal keys: a wrong one, a new one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use evergreen_tests::bench::{PATIENCE, RunningWorker, adopt, offer};
-use evergreen_tests::site::Site;
-use evergreen_tests::{Bench, Evergreen, RedisServer, eventually};
+use evergreen_tests::{Bench, RedisServer, eventually};
 use ninjaone::journal::{self, Entry, EntryId, Journal, Limits};
 use ninjaone::lifecycle::KIND;
 use ninjaone::provider::InstanceUrl;
-use ninjaone::service::{
-    AdoptOptions, Adopted, App, ClientConnect, Recovery, ServiceError, TokenAsk, UsePlace,
-};
+use ninjaone::service::{AdoptOptions, Adopted, App, ClientConnect, Recovery, TokenAsk, UsePlace};
 use ninjaone::simulator::{ClientApp, SeededGrant};
 use ninjaone::vault::{GrantId, KeyRing, Pair, Place, Workflow};
 use secrecy::ExposeSecret;
-use serde_json::Value;
 
 use crate::support::*;
 
-fn fresh() -> String {
+pub(crate) fn fresh() -> String {
     let key = KeyRing::generate().unwrap().printable;
     key.expose_secret().to_owned()
 }
 
-fn id_of(key: &str) -> &str {
+pub(crate) fn id_of(key: &str) -> &str {
     key.split(':').next().unwrap()
 }
 
@@ -33,25 +28,6 @@ fn app_with(bench: &Bench, name: &str, ring: &str) -> App {
     let mut options = bench.options(name);
     options.ring = KeyRing::parse(ring).unwrap();
     bench.app_from(options)
-}
-
-#[tokio::test]
-async fn s66_without_a_key_nothing_starts() {
-    let redis = RedisServer::start().await;
-    for command in ["worker", "serve"] {
-        for ring in [None, Some("")] {
-            let mut program = Evergreen::with([command]).redis(&redis);
-            if let Some(ring) = ring {
-                program = program.env("EVERGREEN_SEAL_KEYS", ring);
-            }
-            let refused = program.run(PATIENCE).await.expect_code(2);
-            assert!(
-                refused.stderr.contains("EVERGREEN_SEAL_KEYS"),
-                "{}",
-                refused.stderr
-            );
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +194,7 @@ async fn keys_in_use(redis: &RedisServer) -> Vec<String> {
 }
 
 /// An entry that stays in a journal: its grant is not known to the store.
-fn stranded(ring: &str) -> Entry {
+pub(crate) fn stranded(ring: &str) -> Entry {
     let grant = GrantId::random();
     let place = Place::Journal {
         workflow: Workflow {
@@ -272,7 +248,11 @@ async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go(
     readers.replace(vec![one.clone(), two.clone()]);
     one.refresh(&target(&seeded[0])).await.unwrap();
     assert_eq!(keys_in_use(&redis).await, [id_of(&old)]);
-    let operator = app_with(&bench, "operator", &both);
+    // As the command does: with no journal, so that it adopts nothing.
+    let mut options = bench.options("operator");
+    options.ring = KeyRing::parse(&both).unwrap();
+    options.journal_dir = None;
+    let operator = bench.app_from(options);
     let refused = operator.rotate_seal_keys(|_| {}).await.unwrap();
     assert!(!refused.begun && !refused.done);
     assert_eq!(refused.still[0].place, UsePlace::Worker);
@@ -326,126 +306,4 @@ async fn s66_with_a_rotated_key_all_is_served_throughout_and_the_old_key_can_go(
     first.stop().await;
     let dump = String::from_utf8_lossy(&redis.dump().await).into_owned();
     assert!(!dump.contains(&format!("v1.{}.", id_of(&old))));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s66_the_command_refuses_early_ends_well_and_says_when_redis_is_away() {
-    let mut site = Site::start("a-secret-of-the-app").await;
-    let both = format!("{},{}", fresh(), site.seal_keys);
-    let rotate = |site: &Site, ring: &str| {
-        let program = site.here(&["keys", "rotate", "--json"]);
-        program.env("EVERGREEN_SEAL_KEYS", ring)
-    };
-    eventually("the worker's line", PATIENCE, async || {
-        let lines: Vec<String> = site.redis.cli(&["HVALS", "evergreen:workers"]).await;
-        lines.first()?.contains("seal_keys").then_some(())
-    })
-    .await;
-    let refused = site.run(rotate(&site, &both)).await.expect_code(4);
-    let told = refused.json();
-    assert_eq!(
-        (&told["begun"], &told["done"]),
-        (&Value::Bool(false), &Value::Bool(false))
-    );
-    let why = told["still"][0]["why"].as_str().unwrap();
-    let wanted = format!("does not have the key {}", id_of(&both));
-    assert!(why.contains(&wanted), "{told:#}");
-    let done = site
-        .run(rotate(&site, &site.seal_keys))
-        .await
-        .expect_code(0);
-    assert_eq!(done.json()["done"], true);
-    let text = site
-        .run(site.here(&["keys", "rotate"]))
-        .await
-        .expect_code(0);
-    assert!(
-        text.stdout.contains("Nothing uses another key"),
-        "{}",
-        text.stdout
-    );
-    site.redis.kill().await;
-    let away = site
-        .run(rotate(&site, &site.seal_keys))
-        .await
-        .expect_code(5);
-    for shown in [refused, done, text, away] {
-        for key in both.split(',') {
-            let (_, material) = key.split_once(':').unwrap();
-            assert!(!format!("{}{}", shown.stdout, shown.stderr).contains(material));
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_journal_sealed_with_a_key_that_is_not_there_stays_and_says_which_key_it_wants() {
-    let site = Site::start("a-secret-of-the-app").await;
-    let (disk, lost) = (site.file("another-machine"), fresh());
-    let journal = Journal::open(&disk, "gone", Limits::default()).unwrap();
-    journal.put(stranded(&lost)).await.unwrap();
-    journal.close().await.unwrap();
-    let dir = disk.to_str().unwrap();
-    let listed = Evergreen::with(["journal", "list", "--dir", dir, "--json"]);
-    let listed = site.run(listed).await.expect_code(0).json();
-    assert_eq!(listed[0]["key_id"], id_of(&lost));
-    let replay = || site.here(&["journal", "replay", "--dir", dir, "--json"]);
-    let told = site.run(replay()).await.expect_code(4).json();
-    assert_eq!(told[0]["result"], "undecryptable");
-    assert_eq!(told[0]["key_id"], id_of(&lost));
-    let text = site
-        .run(site.here(&["journal", "replay", "--dir", dir]))
-        .await;
-    let text = text.expect_code(4).stdout;
-    assert!(text.contains(id_of(&lost)), "{text}");
-    // With the key it is told what else keeps it; it never gets lost.
-    let ring = format!("{},{lost}", site.seal_keys);
-    let told = site.run(replay().env("EVERGREEN_SEAL_KEYS", ring)).await;
-    assert_eq!(told.expect_code(4).json()[0]["result"], "without_workflow");
-    assert_eq!(journal::read_dir(&disk).unwrap().entries.len(), 1);
-}
-
-/// A store that is away is told as that, whoever asks.
-#[tokio::test(flavor = "multi_thread")]
-async fn s23_a_token_already_in_memory_is_served_while_redis_stands_still() {
-    let mut redis = RedisServer::start_own().await;
-    let bench = Bench::on_redis(&redis, life(3600)).await;
-    let app = bench.app("api");
-    let grants = bench.seed(2);
-    for grant in &grants {
-        adopt(&app, grant).await;
-    }
-    let read = app
-        .token(&target(&grants[0]), &TokenAsk::default())
-        .await
-        .unwrap();
-    redis.pause().await;
-    let began = std::time::Instant::now();
-    let served = app
-        .token(&target(&grants[0]), &TokenAsk::default())
-        .await
-        .unwrap();
-    assert_eq!(
-        served.access_token.expose_secret(),
-        read.access_token.expose_secret()
-    );
-    assert_eq!(served.warning.as_deref(), Some("store_away"));
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        began.elapsed()
-    );
-    let never = app.token(&target(&grants[1]), &TokenAsk::default()).await;
-    assert!(matches!(
-        never.map(drop),
-        Err(ServiceError::StoreAway { .. })
-    ));
-    redis.resume().await;
-    let status = bench
-        .see(&app, &target(&grants[0]).to_string(), "Redis", |_| true)
-        .await;
-    assert_eq!(
-        (status.state.as_str(), status.consecutive_failures),
-        ("Scheduled", 0)
-    );
-    assert_eq!(bench.simulator.handle().totals().requests, 0);
 }

@@ -15,6 +15,7 @@ mod full_disk;
 mod hosts;
 mod index;
 mod instances;
+mod key_commands;
 mod keys;
 mod moved_on;
 mod politeness;

@@ -5,7 +5,7 @@ use evergreen_engine::store::redis::Meta;
 
 use super::Check;
 use crate::api::{Key, Scope};
-use crate::service::{FleetStatus, HostView, Opened};
+use crate::service::{FleetStatus, HostView, Opened, ToldKeys};
 use crate::when::exact;
 
 /// Clocks that differ by more confuse people who compare times.
@@ -234,6 +234,35 @@ pub(super) fn held_back(host: &HostView) -> Option<Check> {
     Some(Check::warn("provider", says, help))
 }
 
+/// `first` is in front of the ring here, so it is meant to seal everywhere.
+pub(super) fn rings(first: &str, workers: &[(String, Option<ToldKeys>)]) -> Check {
+    let names = |odd: &dyn Fn(&ToldKeys) -> bool| -> Vec<&str> {
+        let odd = workers
+            .iter()
+            .filter(|(_, told)| told.as_ref().is_some_and(odd));
+        odd.map(|(id, _)| id.as_str()).take(NAMES).collect()
+    };
+    let lacking = names(&|told| !told.ring.iter().any(|id| id == first));
+    if !lacking.is_empty() {
+        let says = format!("without the key {first}: {}", lacking.join(", "));
+        let help = "give every process of the fleet the same ring, and restart it";
+        return Check::warn("seal rings", says, help);
+    }
+    let behind = names(&|told| told.seals != first);
+    if !behind.is_empty() {
+        let says = format!(
+            "sealing with another key than {first}: {}",
+            behind.join(", ")
+        );
+        let help = format!("put {first} in front everywhere, then: evergreen keys rotate");
+        return Check::warn("seal rings", says, help);
+    }
+    Check::ok(
+        "seal rings",
+        format!("every worker has {first} and seals with it"),
+    )
+}
+
 pub(super) fn host(instance: &str, reached: Result<(), String>) -> Check {
     match reached {
         Ok(()) => Check::ok("provider", format!("{instance} is reached")),
@@ -304,6 +333,29 @@ mod tests {
             assert_eq!(check.result, Verdict::Ok, "{check:?}");
             assert_eq!(check.help, None);
         }
+    }
+
+    #[test]
+    fn a_ring_that_differs_is_told_by_worker() {
+        let told = |ring: &[&str], seals: &str| ToldKeys {
+            ring: ring.iter().map(|id| (*id).to_owned()).collect(),
+            seals: seals.to_owned(),
+            journal: Vec::new(),
+        };
+        let worker = |id: &str, told| (id.to_owned(), told);
+        let right = worker("right", Some(told(&["k2", "k1"], "k2")));
+        let silent = worker("silent", None);
+        assert_eq!(rings("k2", &[right.clone(), silent]).result, Verdict::Ok);
+        let lacking = worker("lacking", Some(told(&["k1"], "k1")));
+        let check = rings("k2", &[right.clone(), lacking]);
+        assert_eq!(check.result, Verdict::Warn);
+        assert!(
+            check.says.contains("without the key k2: lacking"),
+            "{check:?}"
+        );
+        let behind = worker("behind", Some(told(&["k1", "k2"], "k1")));
+        let check = rings("k2", &[right, behind]);
+        assert!(check.says.contains("behind") && check.help.unwrap().contains("rotate"));
     }
 
     #[test]

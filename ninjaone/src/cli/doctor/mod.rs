@@ -188,6 +188,7 @@ async fn ask(
     told.extend(outbox::webhooks(webhooks, &app.webhook_progress().await?));
     told.push(checks::seal_keys(&app.open_some(PAIRS).await?));
     told.extend(fleet.hosts.iter().filter_map(checks::held_back));
+    told.push(checks::rings(app.first_seal_key(), &app.told_keys().await?));
     for instance in fleet.instances.iter().take(HOSTS) {
         told.push(checks::host(instance, app.reach(instance).await));
     }

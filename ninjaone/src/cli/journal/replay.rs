@@ -202,7 +202,7 @@ mod tests {
             "acme/prod@user  7                delivered",
             "Scheduled, generation 8",
             "waits for a worker to hear it",
-            "add the key k1 that it was sealed with",
+            "add the key k1 that",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
