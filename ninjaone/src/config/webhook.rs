@@ -1,5 +1,7 @@
 //! Where events are posted to, and what they are signed with: both, or neither.
 
+use secrecy::ExposeSecret as _;
+
 use super::keys;
 use super::reader::Reader;
 use super::secrets::secret_file;
@@ -43,10 +45,7 @@ pub(super) fn webhook(reader: &mut Reader<'_>) -> Option<WebhookOptions> {
         }
         (Some(secret), None) => secrets(reader, &secret.name, &secret.text),
         (None, Some(file)) => match secret_file(&file.text) {
-            Ok(text) => {
-                use secrecy::ExposeSecret as _;
-                secrets(reader, &file.name, text.expose_secret())
-            }
+            Ok(text) => secrets(reader, &file.name, text.expose_secret()),
             Err(why) => {
                 let wrong = format!("{why}; allowed is a file with {}", SigningSecrets::ALLOWED);
                 reader.wrong(file.name, wrong);

@@ -262,8 +262,8 @@ function tell(event) {
   const [words, mood] = eventWords(event);
   const at = parse(event.at) ?? now();
   const integration = event.integration.split("@")[0];
-  const link = element("a", { href: `/integrations/${integration}`, text: integration });
-  const what = integration === "" ? [words] : [link, ` ${words}`];
+  const name = element("a", { href: `/integrations/${integration}`, text: integration });
+  const what = integration === "" ? [words] : [name, ` ${words}`];
   $("feed").prepend(element("li", { "data-mood": mood },
     element("time", { "data-at": String(at), datetime: event.at, title: moment(at), text: ago(at, now()) }),
     element("span", {}, ...what)));
