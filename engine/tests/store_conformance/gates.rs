@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use evergreen_engine::store::{
-    Breaker, Enter, Entered, GateBounds, GateState, Said, StoreError,
-};
+use evergreen_engine::store::{Breaker, Enter, Entered, GateBounds, GateState, Said, StoreError};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -255,6 +253,9 @@ async fn at_random_both_stores_answer_the_same() {
             });
             w.clock.advance(Duration::from_millis(span));
         }
-        assert_eq!(told[0], told[1], "step {step} of EVERGREEN_TEST_SEED={seed}");
+        assert_eq!(
+            told[0], told[1],
+            "step {step} of EVERGREEN_TEST_SEED={seed}"
+        );
     }
 }

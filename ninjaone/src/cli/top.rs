@@ -166,7 +166,10 @@ fn held_back(host: &HostView, ui: &Ui) -> Option<String> {
     let until = |at: &str| relative(at, ui.now());
     let name = &host.host;
     if let Some(at) = &host.paused_until {
-        return Some(format!("{name} is left alone: the pause ends {}", until(at)));
+        return Some(format!(
+            "{name} is left alone: the pause ends {}",
+            until(at)
+        ));
     }
     match (host.breaker.as_str(), &host.breaker_until) {
         ("closed", _) => None,

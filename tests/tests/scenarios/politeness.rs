@@ -9,9 +9,7 @@ use evergreen_tests::{Bench, RedisServer, eventually};
 use ninjaone::integration::IntegrationId;
 use ninjaone::provider::InstanceUrl;
 use ninjaone::service::{AdoptOptions, App, ClientConnect, TokenAsk};
-use ninjaone::simulator::{
-    Action, Entry, Fault, Handle, Respond, SeededGrant, SimulatorOptions,
-};
+use ninjaone::simulator::{Action, Entry, Fault, Handle, Respond, SeededGrant, SimulatorOptions};
 
 use crate::support::*;
 
@@ -38,7 +36,10 @@ async fn drained(provider: &Handle, count: usize) {
 
 fn judge(provider: &Handle, count: usize) {
     let totals = provider.totals();
-    assert_eq!(totals.requests, count as u64, "one request each: {totals:?}");
+    assert_eq!(
+        totals.requests, count as u64,
+        "one request each: {totals:?}"
+    );
     assert_eq!(totals.double_sends, 0);
     assert!(totals.most_at_once <= AT_ONCE, "{totals:?}");
     // Those that are under way may arrive closer together than they left.
@@ -142,13 +143,19 @@ async fn s34_a_pause_is_the_fleets_also_for_who_has_asked_the_host_nothing_yet()
     let now = life.bench.now().await;
     assert!((118_000..=121_000).contains(&(until - now)), "{shown:?}");
     let refreshed = elsewhere.refresh(&target(&other)).await.unwrap();
-    assert_eq!((refreshed.generation, refreshed.state.as_str()), (0, "Scheduled"));
+    assert_eq!(
+        (refreshed.generation, refreshed.state.as_str()),
+        (0, "Scheduled")
+    );
     assert_eq!(life.requests(), 1, "an operator does not shorten a pause");
     let explained = elsewhere.explain(&target(&other)).await.unwrap();
     let words: Vec<_> = explained.findings.iter().map(|f| f.word.as_str()).collect();
     assert!(words.contains(&"host_paused"), "{words:?}");
     life.bench.pass(&elsewhere, Duration::from_secs(130)).await;
-    assert_eq!(elsewhere.status(&target(&other)).await.unwrap().generation, 1);
+    assert_eq!(
+        elsewhere.status(&target(&other)).await.unwrap().generation,
+        1
+    );
 }
 
 /// Opens the breaker of the host: five failures in a row.

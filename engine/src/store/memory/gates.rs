@@ -123,10 +123,7 @@ impl Gate {
             }
             Said::Throttled { pause: None } if paused => {}
             Said::Throttled { pause } => {
-                let (first, most) = (
-                    millis(bounds.pause_first),
-                    millis(bounds.pause_chosen_max),
-                );
+                let (first, most) = (millis(bounds.pause_first), millis(bounds.pause_chosen_max));
                 let span = match pause.map(millis) {
                     None => doubled(first, self.throttled, most),
                     Some(asked) if self.throttled > 0 && !paused => {

@@ -30,8 +30,8 @@ use async_trait::async_trait;
 use super::clock::{self, Clock};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
-    GateState, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry, Told,
-    Wakes,
+    GateState, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry,
+    Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::limits::PARTITIONS_DEFAULT;

@@ -50,8 +50,8 @@ use self::ways::Ways;
 use super::clock::{Clock, millis};
 use super::{
     Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
-    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry,
-    Told, Wakes,
+    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError,
+    StreamEntry, Told, Wakes,
 };
 use crate::id::WorkflowId;
 use crate::machine::Millis;

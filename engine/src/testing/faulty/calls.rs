@@ -10,8 +10,8 @@ use crate::machine::Millis;
 use crate::record::{Reading, Record};
 use crate::store::{
     Claim, Claimed, Commit, Committed, Compared, Enter, Entered, Extend, Extended, GateBounds,
-    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError, StreamEntry,
-    Told, Wakes,
+    GateState, Look, Peek, Place, Requeued, Said, Signal, Signalled, Store, StoreError,
+    StreamEntry, Told, Wakes,
 };
 
 /// Wake-up messages that a listener may be behind before it loses some.

@@ -222,7 +222,8 @@ pub(super) fn held_back(host: &HostView) -> Option<Check> {
     let name = &host.host;
     if let Some(until) = &host.paused_until {
         let says = format!("{name} asked to be left alone until {}", exact(until));
-        let help = "nothing: the fleet waits, soonest expiry first; see who else uses that client app";
+        let help =
+            "nothing: the fleet waits, soonest expiry first; see who else uses that client app";
         return Some(Check::warn("provider", says, help));
     }
     if host.breaker == "closed" {
@@ -353,7 +354,10 @@ mod tests {
         for ((check, help), verdict) in grants(&bad).into_iter().zip(helps).zip(verdicts) {
             all.push((check, verdict, help));
         }
-        for (host, help) in [(with_breaker("open"), "status page"), (paused(), "client app")] {
+        for (host, help) in [
+            (with_breaker("open"), "status page"),
+            (paused(), "client app"),
+        ] {
             all.push((held_back(&host).unwrap(), Verdict::Warn, help));
         }
         assert_eq!(held_back(&with_breaker("closed")), None);

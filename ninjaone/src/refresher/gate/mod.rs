@@ -150,10 +150,11 @@ impl Gate {
         let told = self.fleet.gate_tell(&host.name, Some(said), &self.bounds);
         match self.away.unless(told).await {
             Some(state) => {
-                let troubled = state != GateState {
-                    inside: state.inside,
-                    ..GateState::default()
-                };
+                let troubled = state
+                    != GateState {
+                        inside: state.inside,
+                        ..GateState::default()
+                    };
                 host.troubled.store(troubled, Ordering::Relaxed);
                 self.pause_own(&host, state.pause_left);
                 state.pause_left

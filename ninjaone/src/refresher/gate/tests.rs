@@ -91,7 +91,10 @@ async fn a_place_that_is_not_given_back_ends_with_the_lease() {
     let began = Instant::now();
     let _slot = enter(&gate(&store), wish()).await;
     let waited = began.elapsed();
-    assert!(waited > LEASE - SPACING * 8 && waited <= LEASE + LOOK_MAX, "{waited:?}");
+    assert!(
+        waited > LEASE - SPACING * 8 && waited <= LEASE + LOOK_MAX,
+        "{waited:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +144,10 @@ async fn half_open_lets_one_through_of_a_whole_fleet_and_its_success_lets_in_all
     for _ in 0..5 {
         one.tell(HOST, Said::Failed).await;
     }
-    assert_eq!(other.state(HOST).await.breaker, Breaker::Open { left: 10_000 });
+    assert_eq!(
+        other.state(HOST).await.breaker,
+        Breaker::Open { left: 10_000 }
+    );
     tokio::time::advance(Duration::from_secs(10)).await;
     assert_eq!(other.state(HOST).await.breaker, Breaker::HalfOpen);
     let trial = enter(&other, wish()).await;
@@ -183,7 +189,10 @@ async fn while_the_gate_is_away_a_limit_of_the_same_size_applies() {
     let faulty = FaultyStore::over(store());
     let store: Arc<dyn Store> = Arc::new(faulty.clone());
     let gate = gate(&store);
-    faulty.next(Op::Gate, Fault::late(Duration::from_secs(60), Duration::ZERO));
+    faulty.next(
+        Op::Gate,
+        Fault::late(Duration::from_secs(60), Duration::ZERO),
+    );
     let began = Instant::now();
     let first = enter(&gate, wish()).await;
     assert_eq!(began.elapsed(), PATIENCE, "a second, and once");
@@ -195,7 +204,10 @@ async fn while_the_gate_is_away_a_limit_of_the_same_size_applies() {
     assert_eq!(began.elapsed(), PATIENCE + SPACING * 7);
     let full = timeout(Duration::from_secs(1), gate.enter(&exempt())).await;
     assert!(full.is_err(), "eight at once");
-    assert!(faulty.calls(Op::Gate) <= asked + 1, "it is left alone for a while");
+    assert!(
+        faulty.calls(Op::Gate) <= asked + 1,
+        "it is left alone for a while"
+    );
     slots.pop();
     drop(enter(&gate, wish()).await);
 }
@@ -221,7 +233,10 @@ async fn a_pause_that_was_learnt_while_the_gate_was_away_is_told_when_it_is_back
 async fn a_pause_of_the_fleet_is_kept_when_the_gate_goes_away() {
     let store = store();
     let faulty = FaultyStore::over(Arc::clone(&store));
-    let (one, other) = (gate(&(Arc::new(faulty.clone()) as Arc<dyn Store>)), gate(&store));
+    let (one, other) = (
+        gate(&(Arc::new(faulty.clone()) as Arc<dyn Store>)),
+        gate(&store),
+    );
     let pause = Some(Duration::from_secs(60));
     other.tell(HOST, Said::Throttled { pause }).await;
     assert_eq!(held(&one, wish()).await, 60_000);

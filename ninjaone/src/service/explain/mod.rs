@@ -8,9 +8,9 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
+use evergreen_engine::View;
 use evergreen_engine::heartbeat::{PERIOD, WORKERS, WorkerLine};
 use evergreen_engine::time::rfc3339;
-use evergreen_engine::View;
 use serde::{Deserialize, Serialize};
 
 use super::{App, HostView, ServiceError, StatusView};
