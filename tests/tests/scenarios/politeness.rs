@@ -65,7 +65,8 @@ fn displacements(provider: &Handle, by_expiry: &[SeededGrant]) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_what_is_overdue_is_drained_soonest_expiry_first_by_a_polite_fleet() {
     const COUNT: usize = 500;
-    let (bench, ahead) = Bench::with_a_clock_ahead(slow(100)).await;
+    // Slow enough that it is the provider who sets the pace, also on a busy machine.
+    let (bench, ahead) = Bench::with_a_clock_ahead(slow(300)).await;
     let bench = bench.with_limits(Limits::default());
     let idle = bench.app("api-1");
     let grants = bench.seed(COUNT);
@@ -87,13 +88,14 @@ async fn s07_what_is_overdue_is_drained_soonest_expiry_first_by_a_polite_fleet()
         worker.stop().await;
     }
     judge(&provider, COUNT);
-    // Jitter moves a timer by 5 min at most, 15 places; and each of two workers has claimed what it has
-    // room for before it found the gate full.
+    // Before it has found the gate full, each of two workers has taken eight of what was due, to keep out
+    // of each other's way. From then on jitter moves a timer by 5 min at most, which are 15 places.
     let displaced = displacements(&provider, &grants);
-    let most = displaced.iter().max().unwrap();
-    let sum: usize = displaced.iter().sum();
-    assert!(*most <= 15 + 2 * 40, "one was {most} places off");
-    assert!(sum / COUNT <= 25, "{} places off on average", sum / COUNT);
+    let later = &displaced[2 * 8..];
+    let most = later.iter().max().unwrap();
+    let sum: usize = later.iter().sum();
+    assert!(*most <= 15 + 2 * 8 + 2 * 8, "one was {most} places off");
+    assert!(sum / COUNT <= 20, "{} places off on average", sum / COUNT);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,6 +185,11 @@ async fn s36_a_host_that_fails_is_tried_by_one_at_a_time_and_connecting_stays_po
     let adopted = life.app.adopt(expiring, AdoptOptions::default()).await;
     adopted.unwrap();
     fail_five_times(&life).await;
+    life.bench
+        .clock
+        .as_ref()
+        .unwrap()
+        .advance(Duration::from_secs(2));
     let elsewhere = life.bench.app("worker-2");
     assert_eq!(breaker(&elsewhere).await, "open");
     // Lazy or not, nobody else is let in; the answer is when to come again.

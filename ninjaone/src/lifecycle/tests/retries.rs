@@ -117,6 +117,19 @@ fn s52_an_unknown_outcome_of_minting_leaves_no_mark() {
 }
 
 #[test]
+fn only_the_first_token_of_somebody_who_connects_goes_through_an_open_breaker() {
+    let mut life = Life::unborn();
+    life.name = "acme/prod@client";
+    let mut new = grant("unused");
+    (new.refresh_token, new.expires_at) = (None, None);
+    life.signal(Signal::Connect(new));
+    assert!(life.attempt().connecting);
+    life.refreshed("unused");
+    assert!(!life.attempt().connecting);
+    assert!(!Life::scheduled().attempt().connecting);
+}
+
+#[test]
 fn s34_a_throttled_request_is_no_strike() {
     let mut life = Life::refreshing();
     let until = life.now + 120 * SECOND;
