@@ -88,13 +88,21 @@ struct Settings {
 )]
 impl Certificate {
     #[state(superstate = "anywhere")]
-    fn absent(&mut self, input: &Input<Self>, context: &mut Context<'_, Self>) -> Outcome<Phase> {
+    fn absent(
+        &mut self,
+        input: &Input<Certificate>,
+        context: &mut Context<'_, Certificate>,
+    ) -> Outcome<Phase> {
         let _ = (input, context);
         Super
     }
 
     #[state(superstate = "anywhere")]
-    fn valid(&mut self, input: &Input<Self>, context: &mut Context<'_, Self>) -> Outcome<Phase> {
+    fn valid(
+        &mut self,
+        input: &Input<Certificate>,
+        context: &mut Context<'_, Certificate>,
+    ) -> Outcome<Phase> {
         match input {
             Input::TimerFired => self.renew(context),
             // Whoever asks because of a certificate that has been replaced since wants nothing any more.
@@ -106,7 +114,11 @@ impl Certificate {
     }
 
     #[state(superstate = "anywhere")]
-    fn renewing(&mut self, input: &Input<Self>, context: &mut Context<'_, Self>) -> Outcome<Phase> {
+    fn renewing(
+        &mut self,
+        input: &Input<Certificate>,
+        context: &mut Context<'_, Certificate>,
+    ) -> Outcome<Phase> {
         match input {
             Input::Outcome(Ended::Issued {
                 serial,
@@ -124,11 +136,12 @@ impl Certificate {
                     .publish("CERTIFICATE_REFUSED", self.serial.into());
                 Transition(Phase::Refused {})
             }
-            // Nobody knows whether it happened: the same order once more, under the same name.
-            Input::Outcome(Ended::Unknown) | Input::ActivityLost(_) => {
+            // Nobody knows whether it happened: the same order once more, under the same name, and at once.
+            Input::Outcome(Ended::Unknown) | Input::ActivityLost(_) if self.failures == 0 => {
+                self.failures = 1;
                 self.again(context.now, context)
             }
-            Input::Outcome(Ended::Busy | Ended::NotSent) => {
+            Input::Outcome(_) | Input::ActivityLost(_) => {
                 self.failures += 1;
                 let pause = HOUR << self.failures.min(4);
                 self.again(context.now + pause, context)
@@ -139,14 +152,22 @@ impl Certificate {
     }
 
     #[state(superstate = "anywhere")]
-    fn refused(&mut self, input: &Input<Self>, context: &mut Context<'_, Self>) -> Outcome<Phase> {
+    fn refused(
+        &mut self,
+        input: &Input<Certificate>,
+        context: &mut Context<'_, Certificate>,
+    ) -> Outcome<Phase> {
         let _ = (input, context);
         Super
     }
 
     // What every state answers in the same way.
     #[superstate]
-    fn anywhere(&mut self, input: &Input<Self>, context: &mut Context<'_, Self>) -> Outcome<Phase> {
+    fn anywhere(
+        &mut self,
+        input: &Input<Certificate>,
+        context: &mut Context<'_, Certificate>,
+    ) -> Outcome<Phase> {
         match input {
             Input::Signal(Signal::Install { serial, expires_at }) => {
                 *self = Self::default();

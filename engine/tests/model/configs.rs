@@ -70,7 +70,7 @@ configs! {
     /// A replica that lags takes over; the replicas are asked to vouch.
     FAILOVER "failover" rotations: 1; failovers: 1;
     /// The same, while people wish for something. Too big to be looked at to its end each time.
-    WISHED "failover and wishes" rotations: 1, deepest: 10; failovers: 1, refreshes: 1, resets: 1;
+    WISHED "failover and wishes" rotations: 1, deepest: 12; failovers: 1, refreshes: 1, resets: 1;
     /// The same as the first where nobody can be asked.
     UNVOUCHED "failover without acknowledgement" rotations: 1, replicated: false, prompt: true; failovers: 1;
     /// And the process dies; there is but one.

@@ -101,7 +101,7 @@ rules! {
     "5" a_pre_emptive_signal_mints_no_fence Lua("signal",
         "  redis.call('HINCRBY', wf, 'fence', 1)\n", "");
     "5" a_pre_emptive_signal_leaves_no_barrier Lua("signal",
-        "redis.call('HSET', wf, 'attempt', 0, 'barrier', 1)",
+        "redis.call('HSET', wf, 'attempt', 0, 'barrier', 1, 'ahead', length)",
         "redis.call('HSET', wf, 'attempt', 0)");
     "5" a_signal_sent_again_ends_the_lease_again Lua("signal",
         "if preemptive and once ~= '' and last == once then", "if false then");

@@ -18,7 +18,7 @@ const SHRINKS: u32 = 100;
 /// A script, what stands in it, and what is put in its place.
 type Mutant = (&'static str, &'static str, &'static str);
 
-const MUTANTS: [Mutant; 43] = [
+const MUTANTS: [Mutant; 42] = [
     (
         "claim",
         "tonumber(lease_until) > now or spared",
