@@ -21,6 +21,7 @@ mod drive;
 mod inbox;
 mod seen;
 mod told;
+mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
@@ -33,6 +34,7 @@ pub use self::build::EngineBuilder;
 use self::build::Runner;
 use self::drive::Drive;
 pub use self::drive::Driven;
+pub use self::view::{View, view};
 use crate::caution::Caution;
 use crate::counters::Counters;
 use crate::deliver;
@@ -44,7 +46,7 @@ use crate::news::News;
 use crate::pending::Precious;
 use crate::platform::Platform;
 use crate::queue::Queue;
-use crate::record::{Reading, Record};
+use crate::record::Reading;
 use crate::store::clock::millis;
 use crate::store::{
     Claim, ClaimMode, Claimed, Creation, Extend, Requeued, Signal, Signalled, Store, StoreError,
@@ -383,20 +385,4 @@ impl Engine {
     pub(crate) fn runs(&self, kind: &str) -> bool {
         self.0.runners.contains_key(kind)
     }
-}
-
-/// A workflow as it was read: the machine, if it can be read, and the record.
-pub struct View<W: Workflow> {
-    /// Data and state; an explanation where they cannot be read.
-    pub machine: Result<(W, W::Phase), String>,
-    /// Everything that was read.
-    pub reading: Reading,
-}
-
-/// Reads the machine out of a record.
-///
-/// # Errors
-/// Why it cannot be read, without its text.
-pub fn view<W: Workflow>(record: &Record) -> Result<(W, W::Phase), String> {
-    load::machine::<W>(record).map_err(|e| e.to_string())
 }

@@ -5,13 +5,13 @@ use evergreen_engine::store::redis::Meta;
 
 use super::Check;
 use crate::api::{Key, Scope};
-use crate::service::{FleetStatus, HostView, Opened, ToldKeys};
+use crate::service::{FleetStatus, HostView};
 use crate::when::exact;
 
 /// Clocks that differ by more confuse people who compare times.
 const SKEW_S: f64 = 2.0;
 /// Names that a line shows.
-const NAMES: usize = 5;
+pub(super) const NAMES: usize = 5;
 
 pub(super) fn settings(warnings: &[String], client: bool) -> Check {
     if !client {
@@ -197,26 +197,6 @@ pub(super) fn grants(fleet: &FleetStatus) -> Vec<Check> {
     told
 }
 
-pub(super) fn seal_keys(found: &Opened) -> Check {
-    if found.closed.is_empty() {
-        let says = match found.opened {
-            0 => "nothing is stored yet that they could open".to_owned(),
-            some => format!("{some} stored pairs looked at, all open"),
-        };
-        return Check::ok("seal keys", says);
-    }
-    let mut names = found.closed.clone();
-    names.truncate(NAMES);
-    let says = format!(
-        "{} of {} pairs do not open: {}",
-        found.closed.len(),
-        found.closed.len() + found.opened,
-        names.join(", ")
-    );
-    let help = "put the missing key back behind the current one in EVERGREEN_SEAL_KEYS";
-    Check::fail("seal keys", says, help)
-}
-
 /// A host that the fleet leaves alone at the moment.
 pub(super) fn held_back(host: &HostView) -> Option<Check> {
     let name = &host.host;
@@ -234,35 +214,6 @@ pub(super) fn held_back(host: &HostView) -> Option<Check> {
     Some(Check::warn("provider", says, help))
 }
 
-/// `first` is in front of the ring here, so it is meant to seal everywhere.
-pub(super) fn rings(first: &str, workers: &[(String, Option<ToldKeys>)]) -> Check {
-    let names = |odd: &dyn Fn(&ToldKeys) -> bool| -> Vec<&str> {
-        let odd = workers
-            .iter()
-            .filter(|(_, told)| told.as_ref().is_some_and(odd));
-        odd.map(|(id, _)| id.as_str()).take(NAMES).collect()
-    };
-    let lacking = names(&|told| !told.ring.iter().any(|id| id == first));
-    if !lacking.is_empty() {
-        let says = format!("without the key {first}: {}", lacking.join(", "));
-        let help = "give every process of the fleet the same ring, and restart it";
-        return Check::warn("seal rings", says, help);
-    }
-    let behind = names(&|told| told.seals != first);
-    if !behind.is_empty() {
-        let says = format!(
-            "sealing with another key than {first}: {}",
-            behind.join(", ")
-        );
-        let help = format!("put {first} in front everywhere, then: evergreen keys rotate");
-        return Check::warn("seal rings", says, help);
-    }
-    Check::ok(
-        "seal rings",
-        format!("every worker has {first} and seals with it"),
-    )
-}
-
 pub(super) fn host(instance: &str, reached: Result<(), String>) -> Check {
     match reached {
         Ok(()) => Check::ok("provider", format!("{instance} is reached")),
@@ -277,8 +228,9 @@ pub(super) fn host(instance: &str, reached: Result<(), String>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
+    use super::super::seal_keys::seal_keys;
     use super::*;
-    use crate::service::{Moment, Trouble, WorkerView};
+    use crate::service::{Moment, Opened, Trouble, WorkerView};
 
     fn fleet() -> FleetStatus {
         FleetStatus {
@@ -333,29 +285,6 @@ mod tests {
             assert_eq!(check.result, Verdict::Ok, "{check:?}");
             assert_eq!(check.help, None);
         }
-    }
-
-    #[test]
-    fn a_ring_that_differs_is_told_by_worker() {
-        let told = |ring: &[&str], seals: &str| ToldKeys {
-            ring: ring.iter().map(|id| (*id).to_owned()).collect(),
-            seals: seals.to_owned(),
-            journal: Vec::new(),
-        };
-        let worker = |id: &str, told| (id.to_owned(), told);
-        let right = worker("right", Some(told(&["k2", "k1"], "k2")));
-        let silent = worker("silent", None);
-        assert_eq!(rings("k2", &[right.clone(), silent]).result, Verdict::Ok);
-        let lacking = worker("lacking", Some(told(&["k1"], "k1")));
-        let check = rings("k2", &[right.clone(), lacking]);
-        assert_eq!(check.result, Verdict::Warn);
-        assert!(
-            check.says.contains("without the key k2: lacking"),
-            "{check:?}"
-        );
-        let behind = worker("behind", Some(told(&["k1", "k2"], "k1")));
-        let check = rings("k2", &[right, behind]);
-        assert!(check.says.contains("behind") && check.help.unwrap().contains("rotate"));
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! | `checks.rs` | what each look finds means, as a function of what was found |
 //! | `disk.rs` | the journal's directory |
 //! | `outbox.rs` | what webhooks have not delivered |
+//! | `seal_keys.rs` | what opens what, and who has which ring |
 
 mod checks;
 mod disk;
 mod outbox;
+mod seal_keys;
 
 use std::sync::Arc;
 
@@ -186,9 +188,12 @@ async fn ask(
     told.push(checks::index(app.compare_index().await?));
     told.extend(checks::grants(&fleet));
     told.extend(outbox::webhooks(webhooks, &app.webhook_progress().await?));
-    told.push(checks::seal_keys(&app.open_some(PAIRS).await?));
+    told.push(seal_keys::seal_keys(&app.open_some(PAIRS).await?));
     told.extend(fleet.hosts.iter().filter_map(checks::held_back));
-    told.push(checks::rings(app.first_seal_key(), &app.told_keys().await?));
+    told.push(seal_keys::rings(
+        app.first_seal_key(),
+        &app.told_keys().await?,
+    ));
     for instance in fleet.instances.iter().take(HOSTS) {
         told.push(checks::host(instance, app.reach(instance).await));
     }
