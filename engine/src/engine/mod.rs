@@ -46,7 +46,6 @@ use crate::news::News;
 use crate::pending::Precious;
 use crate::platform::Platform;
 use crate::queue::Queue;
-use crate::record::Reading;
 use crate::store::clock::millis;
 use crate::store::{
     Claim, ClaimMode, Claimed, Creation, Extend, Requeued, Signal, Signalled, Store, StoreError,

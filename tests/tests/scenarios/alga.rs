@@ -251,7 +251,7 @@ async fn take(site: &Site, key: &str, id: &str, file: &Path) -> Finished {
         "--json",
     ];
     // Two hours east of Greenwich.
-    site.run(site.from_afar(key, &arguments).env("TZ", "UTZ-2"))
+    site.run(site.from_afar(key, &arguments).env("TZ", "CAT-2"))
         .await
 }
 
