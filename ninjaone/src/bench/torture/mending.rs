@@ -97,7 +97,8 @@ async fn refreshed(fleet: &mut Fleet<'_>, mended: u64) -> Result<bool, BenchErro
                 .iter()
                 .filter(|status| still_waits(fleet, status, &fresh))
                 .collect();
-            if waiting.is_empty() && began.elapsed() >= least {
+            if waiting.is_empty() && began.elapsed() >= least && verdicts_stand(fleet, &all).await?
+            {
                 return Ok(true);
             }
             if asked_at.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
@@ -111,6 +112,37 @@ async fn refreshed(fleet: &mut Fleet<'_>, mended: u64) -> Result<bool, BenchErro
         tokio::time::sleep(LOOK).await;
     }
     Ok(false)
+}
+
+/// Whether every verdict that is told now is one of a grant that is lost. If one is not, the pair that heals it
+/// may still lie in a journal whose replay takes its time.
+async fn verdicts_stand(fleet: &Fleet<'_>, all: &[StatusView]) -> Result<bool, BenchError> {
+    let memory = fleet.people.memory();
+    let told = all.iter().filter_map(|status| {
+        let consent = memory.consent_of(&status.integration)?;
+        let seen = Seen {
+            state: status.state.clone(),
+            reason: status.reason.clone(),
+            chain: Some(consent.chain.clone()),
+            ..Seen::default()
+        };
+        (status.state == "ReconnectRequired").then(|| (status.integration.clone(), seen))
+    });
+    let seen: BTreeMap<String, Seen> = told.collect();
+    drop(memory);
+    let entries = fleet.provider.entries(0).await?;
+    let pages = fleet.book.open();
+    let verdict = judge(&Facts {
+        entries: &entries,
+        consents: &[],
+        lost: &[],
+        seen: &seen,
+        diary: &pages.diary,
+        lease_ms: 0,
+        mended: 0,
+    });
+    let mut broken = verdict.violations.iter();
+    Ok(!broken.any(|violation| violation.broken == Promise::FalseReconnectRequired))
 }
 
 /// Whether a refresh of it is still to come. In a fleet that works somebody is always at something, so this is
