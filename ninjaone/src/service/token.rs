@@ -37,13 +37,17 @@ impl App {
             Ok(handed) => return Ok(handed),
             Err(error) => error,
         };
-        // Whether the client grant has a token is not known: a user's is not given in its place.
-        let away = matches!(client, ServiceError::StoreAway { .. });
-        if away && !matches!(self.0.memory.recall(&grant, ask), Recalled::NoToken) {
-            return Err(client);
+        let user = target.integration.grant(GrantKind::User);
+        if matches!(client, ServiceError::StoreAway { .. }) {
+            // A user's is not given where nobody knows whether the client grant has one; and a store that
+            // is away is not waited for twice.
+            let memory = &self.0.memory;
+            return match (memory.recall(&grant, ask), memory.recall(&user, ask)) {
+                (Recalled::NoToken, Recalled::Token(handed)) => Ok(*handed),
+                _ => Err(client),
+            };
         }
-        let grant = target.integration.grant(GrantKind::User);
-        self.token_of(&grant, ask).await.map_err(|user| {
+        self.token_of(&user, ask).await.map_err(|user| {
             match (is_not_there(&client), is_not_there(&user)) {
                 // Only the client grant is there: what is wrong with it is the answer.
                 (false, true) => client,

@@ -89,17 +89,14 @@ impl Readers {
         let task = tokio::spawn(async move {
             while !ended.load(Ordering::Relaxed) {
                 let apps = through.lock().unwrap().clone();
-                for (app, name) in apps
-                    .iter()
-                    .flat_map(|app| names.iter().map(move |n| (app, n)))
-                {
-                    let token = app
-                        .token(&name.parse().unwrap(), &TokenAsk::default())
-                        .await;
-                    if let Err(error) = token {
-                        panic!("{name} by {}: {error}", app.worker_id());
+                for app in &apps {
+                    for name in &names {
+                        let ask = TokenAsk::default();
+                        if let Err(error) = app.token(&name.parse().unwrap(), &ask).await {
+                            panic!("{name} by {}: {error}", app.worker_id());
+                        }
+                        count.fetch_add(1, Ordering::Relaxed);
                     }
-                    count.fetch_add(1, Ordering::Relaxed);
                 }
             }
         });
