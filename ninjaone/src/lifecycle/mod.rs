@@ -32,6 +32,7 @@ pub use adoption::{Adoption, adoption};
 pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
 
 pub use inputs::{Issued, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
+pub(crate) use schedule::NO_PLACE;
 pub use timing::Settings;
 
 /// The name of the machine, as it is stored.

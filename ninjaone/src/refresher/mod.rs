@@ -23,7 +23,7 @@ use evergreen_engine::{Activities, Admission, Call, Pass, SealError, WeakEngine,
 use evergreen_engine::{Millis, record::SealedBlobs};
 use tokio::time::Instant;
 
-use crate::lifecycle::{Credential, Outcome, Refresh, Secret, Settings, Signal};
+use crate::lifecycle::{Credential, NO_PLACE, Outcome, Refresh, Secret, Settings, Signal};
 use crate::provider::{ClientApp, HostPolicy, TokenEndpoint};
 use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, KeyRing};
@@ -92,9 +92,10 @@ impl Activities<Credential> for Refresher {
             exempt: activity.exempt,
             connecting: activity.connecting,
         };
-        match self.gate.enter(&wish).await {
-            Admitted::In(slot) => Admission::Enter(Pass::new(slot)),
-            Admitted::Held(left) => {
+        match self.gate.enter_soon(&wish).await {
+            None => Admission::Held { until: NO_PLACE },
+            Some(Admitted::In(slot)) => Admission::Enter(Pass::new(slot)),
+            Some(Admitted::Held(left)) => {
                 let waited = Millis::try_from(began.elapsed().as_millis()).unwrap_or(0);
                 Admission::Held {
                     until: now.saturating_add(waited).saturating_add(left),
