@@ -225,7 +225,7 @@ impl Credential {
             Input::Held { until } => {
                 let phase = match *attention {
                     Some(attention) => {
-                        let turn = self.turn_behind_a_pause(*until, context.now);
+                        let turn = self.turn_behind_a_pause(*until, context.now, context.facts);
                         context.effects.wake_at(context.now);
                         context.effects.hold_until(turn);
                         Phase::Active { attention }

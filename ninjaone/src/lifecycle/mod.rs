@@ -37,6 +37,7 @@ pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source}
 
 pub use inputs::{Issued, Kept, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
 pub(crate) use record::record;
+pub(crate) use schedule::NO_PLACE;
 pub use timing::Settings;
 
 /// The name of the machine, as it is stored.

@@ -12,6 +12,9 @@ use super::inputs::Refresh;
 use super::timing::{self, Settings};
 use crate::provider::Attention;
 
+/// Held until then: there was no place in time, and no pause either.
+pub(crate) const NO_PLACE: Millis = 0;
+
 impl Grant {
     /// How long the access token lives in all.
     pub(crate) fn life(&self) -> Option<Millis> {
@@ -124,7 +127,7 @@ impl Credential {
         source: Source,
         context: &mut Context<'_, Credential>,
     ) -> Phase {
-        let turn = self.turn_behind_a_pause(until, context.now);
+        let turn = self.turn_behind_a_pause(until, context.now, context.facts);
         let mut phase = self.try_again(purpose, turn, source, context);
         if let Phase::Scheduled { not_before, .. } = &mut phase {
             *not_before = Some(until).filter(|until| *until > context.now);
@@ -134,9 +137,19 @@ impl Credential {
 
     /// Soonest expiry first: behind a pause the order is that of what expires, from what expired ten
     /// minutes ago or earlier to what has an hour left or more, spread over four seconds.
-    pub(super) fn turn_behind_a_pause(&self, until: Millis, now: Millis) -> Millis {
+    pub(super) fn turn_behind_a_pause(
+        &self,
+        until: Millis,
+        now: Millis,
+        settings: &Settings,
+    ) -> Millis {
         const OVERDUE_MAX: Millis = 600_000;
         const LEFT_MAX: Millis = 3_600_000;
+        if until == NO_PLACE {
+            // What was due stays due since when it was, and so keeps its turn among all that are.
+            let planned = self.grant.as_ref().map(|grant| grant.planned(settings));
+            return planned.unwrap_or(now).min(now);
+        }
         if until <= now {
             return now;
         }

@@ -25,7 +25,7 @@ use evergreen_engine::{
 use evergreen_engine::{Millis, record::SealedBlobs};
 use tokio::time::Instant;
 
-use crate::lifecycle::{self, Credential, Outcome, Refresh, Secret, Settings, Signal};
+use crate::lifecycle::{self, Credential, NO_PLACE, Outcome, Refresh, Secret, Settings, Signal};
 use crate::provider::{ClientApp, HostPolicy, TokenEndpoint};
 use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, KeyRing};
@@ -94,9 +94,10 @@ impl Activities<Credential> for Refresher {
             exempt: activity.exempt,
             connecting: activity.connecting,
         };
-        match self.gate.enter(&wish).await {
-            Admitted::In(slot) => Admission::Enter(Pass::new(slot)),
-            Admitted::Held(left) => {
+        match self.gate.enter_soon(&wish).await {
+            None => Admission::Held { until: NO_PLACE },
+            Some(Admitted::In(slot)) => Admission::Enter(Pass::new(slot)),
+            Some(Admitted::Held(left)) => {
                 let waited = Millis::try_from(began.elapsed().as_millis()).unwrap_or(0);
                 Admission::Held {
                     until: now.saturating_add(waited).saturating_add(left),

@@ -3,7 +3,7 @@
 use evergreen_engine::Input;
 
 use super::bench::*;
-use crate::lifecycle::{Outcome, Phase, Purpose, Refresh, Signal, Source};
+use crate::lifecycle::{NO_PLACE, Outcome, Phase, Purpose, Refresh, Signal, Source};
 use crate::provider::{Attention, Reason};
 
 fn throttled(until: u64) -> Outcome {
@@ -114,6 +114,16 @@ fn s52_an_unknown_outcome_of_minting_leaves_no_mark() {
     life.attempt();
     life.outcome(unknown());
     assert_eq!((life.data.failures.unknown_since, wait(&life)), (None, 0));
+}
+
+#[test]
+fn who_found_no_place_keeps_its_turn_among_those_that_are_due() {
+    let mut life = Life::scheduled();
+    let due = life.timer.unwrap();
+    life.now = due + HOUR;
+    life.hear(&Input::TimerFired);
+    life.hear(&Input::Held { until: NO_PLACE });
+    assert_eq!(life.timer, Some(due));
 }
 
 #[test]

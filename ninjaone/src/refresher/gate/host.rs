@@ -3,15 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::Notify;
-
 use super::line::Line;
 
 pub(super) struct Host {
     pub(super) name: String,
     pub(super) line: Arc<Line>,
-    /// A place was given back here.
-    pub(super) freed: Notify,
     /// The fleet's gate wants to hear of answers.
     pub(super) troubled: AtomicBool,
     /// The fleet does not know of a pause that this process knows of.
@@ -27,7 +23,6 @@ impl Host {
         Arc::new(Self {
             name: name.to_owned(),
             line: Arc::default(),
-            freed: Notify::new(),
             troubled: AtomicBool::new(false),
             owes: AtomicBool::new(false),
             named: AtomicBool::new(false),

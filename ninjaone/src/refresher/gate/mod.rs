@@ -38,10 +38,9 @@ use self::host::Host;
 use self::slot::Side;
 pub(crate) use self::slot::Slot;
 
-/// The first pause between two looks at a gate that is full; doubles up to [`LOOK_MAX`].
-const LOOK_FIRST: Duration = Duration::from_millis(10);
-/// The longest pause between two looks at a gate that is full.
-const LOOK_MAX: Duration = Duration::from_millis(100);
+/// Between two looks at a gate that is full. The same for everybody, also for who has just given a place
+/// back: else those who are quick to look again would keep all places among themselves.
+const LOOK: Duration = Duration::from_millis(25);
 /// Where the clock of this process's own limit begins, ms: later than any span that is reckoned back.
 const OWN_BEGIN: Millis = 1 << 40;
 /// The plain table that names the gates there are.
@@ -106,13 +105,17 @@ impl Gate {
         }
     }
 
+    /// Waits for a place among the requests to a host, for a third of a lease at most.
+    pub(crate) async fn enter_soon(&self, wish: &Wish<'_>) -> Option<Admitted> {
+        timeout(self.life / 3, self.enter(wish)).await.ok()
+    }
+
     /// Waits for a place among the requests to a host, as long as the caller does.
     pub(crate) async fn enter(&self, wish: &Wish<'_>) -> Admitted {
         let host = self.host(wish.instance_url);
         // Nobody is before those who need not wait for the pace.
         let order = if wish.exempt { 0 } else { 1 };
         let turn = host.line.join(wish.expires_at.unwrap_or(1).max(1) * order);
-        let mut look = LOOK_FIRST;
         loop {
             turn.first().await;
             let pauses = host.pauses();
@@ -132,9 +135,7 @@ impl Gate {
                     return Admitted::Held(left);
                 }
                 (Entered::In { .. } | Entered::Full, _) => {
-                    // Others give places back unheard, so it looks again.
-                    let _ = timeout(look, host.freed.notified()).await;
-                    look = (look * 2).min(LOOK_MAX);
+                    sleep(LOOK).await;
                 }
             }
         }

@@ -48,7 +48,6 @@ impl Drop for Slot {
             Side::Own(own) => {
                 // The memory answers at once.
                 let _ = own.gate_leave(&host.name, &place).now_or_never();
-                host.freed.notify_one();
             }
             Side::Fleet(fleet) => {
                 // Outside a runtime, and where the store does not hear it, the place ends by itself.
@@ -59,7 +58,6 @@ impl Drop for Slot {
                     if let Err(error) = fleet.gate_leave(&host.name, &place).await {
                         tracing::debug!(host = %host.name, %error, "a place was not given back; it ends by itself");
                     }
-                    host.freed.notify_one();
                 });
             }
         }
