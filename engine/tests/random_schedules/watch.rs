@@ -3,6 +3,7 @@
 
 use evergreen_engine::Millis;
 use evergreen_engine::limits::DELAY_AFTER;
+use evergreen_engine::record::Envelope;
 use evergreen_engine::store::{Claim, ClaimMode, Claimed, Commit, Committed, Signal, Signalled};
 use serde::Deserialize;
 
@@ -124,14 +125,15 @@ fn signals_are_consumed(world: &World<'_>, before: &Look, commit: &Commit) {
     let (Some(old), Some(new)) = (before.machine(), world.look.machine()) else {
         return;
     };
-    let consumed = before.inbox.iter().take(commit.consumed);
-    let consumed = consumed.map(|envelope| signal(&envelope.payload).serial);
+    let consumed = &before.inbox[..commit.consumed.min(before.inbox.len())];
+    let serial = |envelope: &Envelope| signal(&envelope.payload).serial;
     let record = before.record.clone().unwrap_or_default();
     let wanted: Vec<u32> = if record.unheard().is_some() && record.attempt > DELAY_AFTER {
         // A pre-emptive signal that could not be heard for so long replaces all that was before it.
-        consumed.last().into_iter().collect()
+        consumed.last().map(serial).into_iter().collect()
     } else {
-        old.heard.into_iter().chain(consumed).collect()
+        let heard = consumed.iter().map(serial);
+        old.heard.into_iter().chain(heard).collect()
     };
     if new.heard != wanted {
         let heard = new.heard;
