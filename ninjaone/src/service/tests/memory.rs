@@ -126,7 +126,12 @@ async fn a_token_that_cannot_be_refreshed_because_nothing_is_written_is_served_t
     advance(3_570 * SECOND).await;
     process.way.next(Op::Signal, Fault::Away);
     let served = token(&process, "acme/prod@user").await.unwrap();
-    assert_eq!(served.expires_in_s, 30);
+    // A moment of the wall clock may have passed as well: whichever clock says more is believed.
+    assert!(
+        (29..=30).contains(&served.expires_in_s),
+        "{}",
+        served.expires_in_s
+    );
     process.cut_off();
     advance(31 * SECOND).await;
     is_away(&process, "acme/prod@user").await;
