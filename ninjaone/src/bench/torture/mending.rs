@@ -114,11 +114,10 @@ async fn refreshed(fleet: &mut Fleet<'_>, mended: u64) -> Result<bool, BenchErro
     Ok(false)
 }
 
-/// Whether every verdict that is told now is one of a grant that is lost. If one is not, the pair that heals it
-/// may still lie in a journal whose replay takes its time.
-async fn verdicts_stand(fleet: &Fleet<'_>, all: &[StatusView]) -> Result<bool, BenchError> {
+/// Those that are told to reconnect now.
+fn told_to_reconnect(fleet: &Fleet<'_>, all: &[StatusView]) -> BTreeMap<String, Seen> {
     let memory = fleet.people.memory();
-    let told = all.iter().filter_map(|status| {
+    let told = |status: &StatusView| {
         let consent = memory.consent_of(&status.integration)?;
         let seen = Seen {
             state: status.state.clone(),
@@ -127,9 +126,14 @@ async fn verdicts_stand(fleet: &Fleet<'_>, all: &[StatusView]) -> Result<bool, B
             ..Seen::default()
         };
         (status.state == "ReconnectRequired").then(|| (status.integration.clone(), seen))
-    });
-    let seen: BTreeMap<String, Seen> = told.collect();
-    drop(memory);
+    };
+    all.iter().filter_map(told).collect()
+}
+
+/// Whether every verdict that is told now is one of a grant that is lost. If one is not, the pair that heals it
+/// may still lie in a journal whose replay takes its time.
+async fn verdicts_stand(fleet: &Fleet<'_>, all: &[StatusView]) -> Result<bool, BenchError> {
+    let seen = told_to_reconnect(fleet, all);
     let entries = fleet.provider.entries(0).await?;
     let pages = fleet.book.open();
     let verdict = judge(&Facts {
