@@ -223,6 +223,7 @@ impl Outbox {
         let commit = format!("c{}", self.told.fetch_add(1, Ordering::SeqCst));
         let id = WorkflowId::new("test", integration).unwrap();
         let signal = Signal {
+            once: None,
             id: id.clone(),
             payload: "{}".to_owned(),
             preemptive: false,
@@ -257,6 +258,7 @@ impl Outbox {
             payload: "{}".to_owned(),
         };
         let telling = Commit {
+            last_heard: None,
             id,
             fence: record.fence,
             claim: commit.clone(),
