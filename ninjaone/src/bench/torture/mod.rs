@@ -48,6 +48,9 @@ use super::{BenchError, Space};
 
 /// How long after Redis was out of reach a worker may still end because of it, in ms.
 const NOT_LONG_AGO_MS: u64 = 8_000;
+/// Looks for keys that are left, and between two of them.
+const LOOKS: usize = 10;
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Requests of one integration in one life, at most: two refreshes, and what is sent again.
 const REQUESTS_A_LIFE: u64 = 4;
 
@@ -129,9 +132,21 @@ pub async fn run(
     };
     // A server of our own may be down in the midst of it all; then its keys go with its files.
     if !server.is_own() {
-        space.remove().await?;
+        remove(&space).await?;
     }
     tortured
+}
+
+/// Removes all keys. What workers that were killed had sent may still be on its way, so it is looked again until
+/// there is nothing left.
+async fn remove(space: &Space) -> Result<(), BenchError> {
+    for _ in 0..LOOKS {
+        if space.remove().await? == 0 {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// The time by this machine's clock, in ms since 1970.
