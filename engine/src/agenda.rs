@@ -73,6 +73,8 @@ impl Agenda {
                 let heads = &mut self.partitions[place];
                 let told: HashSet<String> = heads.iter().map(|(m, _)| m.clone()).collect();
                 heads.extend(known.into_iter().filter(|(m, _)| !told.contains(m)));
+                // Whoever looks for the earliest takes the first.
+                heads.sort_by_key(|(_, at)| *at);
             }
             Some(Ordering::Less) | None => {}
         }

@@ -115,7 +115,18 @@ impl Pair {
         let mut unstamp = redis::cmd("HDEL");
         unstamp.arg(format!("{}:meta", self.prefix));
         unstamp.arg("stamp").arg("restored");
-        unstamp.exec_async(&mut self.raw).await.unwrap();
+        let done = unstamp.exec_async(&mut self.raw).await;
+        // In a cluster it lies elsewhere than the partition.
+        let elsewhere = done
+            .as_ref()
+            .err()
+            .and_then(redis::RedisError::redirect_node);
+        let Some((node, _)) = elsewhere else {
+            return done.unwrap();
+        };
+        let client = redis::Client::open(format!("redis://{node}")).unwrap();
+        let mut there = client.get_multiplexed_async_connection().await.unwrap();
+        unstamp.exec_async(&mut there).await.unwrap();
     }
 }
 

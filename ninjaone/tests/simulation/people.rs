@@ -16,6 +16,9 @@ use super::truth::Wanted;
 /// How long a person waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// For how long an access token that was read is served while the store does not answer.
+const BELIEVED: Duration = Duration::from_secs(60);
+
 pub(crate) struct Person {
     scene: Arc<Scene>,
     fleet: Arc<Fleet>,
@@ -148,6 +151,11 @@ impl Person {
         let before = self.wanted();
         let told = self.ask(async |app| app.token(&target, &ask).await).await;
         let Some(Ok(handed)) = told else { return };
+        // While the store is away, what was read within a minute counts (PROTOCOL 32).
+        let away = handed.warning.as_deref() == Some("store_away");
+        if away && self.changed_within(BELIEVED) {
+            return;
+        }
         // What was wanted all the while is what is served.
         let access = handed.access_token.expose_secret();
         match (before, self.wanted()) {
@@ -175,6 +183,11 @@ impl Person {
             self.say(format!("revokes {family} at the provider"));
             self.scene.provider.revoke(family);
         }
+    }
+
+    fn changed_within(&self, age: Duration) -> bool {
+        let truth = self.scene.truth();
+        truth.changed_within(&self.grant.to_string(), age)
     }
 
     fn wanted(&self) -> Option<Wanted> {

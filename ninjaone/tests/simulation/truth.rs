@@ -2,10 +2,12 @@
 //! numbers are those of the invariants in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use evergreen_engine::store::memory::Inspection;
 use evergreen_engine::store::{Claim, Commit};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::process::Process;
 use super::provider::Tells;
@@ -26,8 +28,19 @@ struct Sheet {
     /// Times that the holder was told of more signals.
     told_of_signals: u32,
     wanted: Option<Wanted>,
+    /// Since when.
+    wanted_since: Option<Instant>,
     /// Times that a person asked for one more try of a token that was refused.
     resets: u32,
+}
+
+impl Sheet {
+    fn want(&mut self, wanted: Wanted) {
+        if self.wanted != Some(wanted) {
+            self.wanted = Some(wanted);
+            self.wanted_since = Some(Instant::now());
+        }
+    }
 }
 
 /// One refresh token on its way to the provider.
@@ -62,12 +75,24 @@ impl Truth {
     /// A replica has taken over that knows what this says: what a store can forget is forgotten. What
     /// was sent stays sent, and clocks stay as they were set.
     pub(crate) fn taken_over(&mut self, replica: Self) {
-        self.sheets = replica.sheets;
+        let before = std::mem::replace(&mut self.sheets, replica.sheets);
+        for (id, sheet) in &mut self.sheets {
+            if before.get(id).is_none_or(|was| was.wanted != sheet.wanted) {
+                sheet.wanted_since = Some(Instant::now());
+            }
+        }
         self.settled = replica.settled;
     }
 
     pub(crate) fn wanted(&self, integration: &str) -> Option<Wanted> {
         self.sheets.get(integration)?.wanted
+    }
+
+    /// Whether what is wanted of an integration has been that for less than so long.
+    pub(crate) fn changed_within(&self, integration: &str, age: Duration) -> bool {
+        let sheet = self.sheets.get(integration);
+        let since = sheet.and_then(|sheet| sheet.wanted_since);
+        since.is_some_and(|since| since.elapsed() < age)
     }
 
     /// 2, 5 and 6: a claim takes what is free and due, nothing else.
@@ -166,7 +191,7 @@ impl Truth {
                 return Err(format!("(10) {id}: its consent became {has:?} by {on:?}"));
             }
             if let (Some(family), false) = (has, on.contains(&"Connect")) {
-                sheet.wanted = Some(Wanted::Connected { family });
+                sheet.want(Wanted::Connected { family });
             }
         }
         let still_in_flight = record.activity.is_some() && commit.keep.is_none();
@@ -219,12 +244,12 @@ impl Truth {
             sheet.resets += 1;
         }
         if signal.get("Disconnect").is_some() {
-            sheet.wanted = Some(Wanted::Disconnected);
+            sheet.want(Wanted::Disconnected);
         }
         if let Some(print) = signal["Connect"]["refresh_token"].as_str()
             && let Some(family) = family(print)
         {
-            sheet.wanted = Some(Wanted::Connected { family });
+            sheet.want(Wanted::Connected { family });
         }
     }
 

@@ -28,6 +28,14 @@ pub enum Step {
     Requeue,
     /// A name is taken for a while.
     Turnstile,
+    /// A place in a gate is taken.
+    Enter,
+    /// A gate is told how it went inside, or asked how it stands.
+    Gate,
+    /// The key space is stamped.
+    Stamp,
+    /// The outbox is read, or what was read is noted.
+    Outbox,
     /// Anything else.
     Other,
 }
@@ -94,6 +102,12 @@ static HASHES: LazyLock<Vec<(String, Step)>> = LazyLock::new(|| {
         (hash!("reconcile"), Step::Reconcile),
         (hash!("requeue"), Step::Requeue),
         (hash!("turnstile"), Step::Turnstile),
+        (hash!("enter"), Step::Enter),
+        (hash!("gate"), Step::Gate),
+        (hash!("stamp"), Step::Stamp),
+        (hash!("drain"), Step::Outbox),
+        (hash!("settle"), Step::Outbox),
+        (hash!("reader"), Step::Outbox),
     ]
 });
 

@@ -83,6 +83,12 @@ points! {
     /// The claim is written, its answer not read.
     ClaimAnswered = Place::Redis(Step::Claim, Side::Answered) => Fresh:
     fn killed_before_the_claim_is_answered();
+    /// A place at the host's gate has been asked for, which has not reached Redis.
+    EnterAsked = Place::Redis(Step::Enter, Side::Asked) => Fresh:
+    fn killed_before_the_gate_is_asked();
+    /// A place at the host's gate is taken, the answer not read.
+    EnterAnswered = Place::Redis(Step::Enter, Side::Answered) => Fresh:
+    fn killed_with_a_place_that_it_does_not_know_of();
     /// The claim's answer was read, the intent has not reached Redis.
     IntentAsked = Place::Redis(Step::Intent, Side::Asked) => Fresh:
     fn killed_with_a_claim_before_the_intent();
@@ -326,8 +332,16 @@ async fn every_step_of_a_turn_has_its_points() {
     refreshed(&stage, 1).await;
     let passed = one.proxy.passed();
     one.end().await;
-    // Reading, and asking for a name, change nothing that a turn rests on.
-    let aside = [Step::Other, Step::Read, Step::Turnstile];
+    // Reading, asking for a name, stamping, and the outbox's readers change nothing that a turn rests
+    // on; and the gate hears of an answer beside the turn.
+    let aside = [
+        Step::Other,
+        Step::Read,
+        Step::Turnstile,
+        Step::Stamp,
+        Step::Outbox,
+        Step::Gate,
+    ];
     let steps: BTreeSet<_> = passed
         .iter()
         .filter(|passed| !aside.contains(&passed.call.step))
