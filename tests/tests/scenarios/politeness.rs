@@ -83,14 +83,14 @@ async fn s07_what_is_overdue_is_drained_soonest_expiry_first_by_a_polite_fleet()
     let (one, other) = (bench.app("worker-1"), bench.app("worker-2"));
     let workers = [bench.worker(&one), bench.worker(&other)];
     let provider = bench.simulator.handle();
-    drained(&provider, COUNT).await;
+    drained(provider, COUNT).await;
     for worker in workers {
         worker.stop().await;
     }
-    judge(&provider, COUNT);
+    judge(provider, COUNT);
     // Before it has found the gate full, each of two workers has taken eight of what was due, to keep out
     // of each other's way. From then on jitter moves a timer by 5 min at most, which are 15 places.
-    let displaced = displacements(&provider, &grants);
+    let displaced = displacements(provider, &grants);
     let later = &displaced[2 * 8..];
     let most = later.iter().max().unwrap();
     let sum: usize = later.iter().sum();
@@ -113,8 +113,8 @@ async fn s07_two_machines_over_one_redis_share_places_and_pace() {
     }
     let provider = bench.simulator.handle();
     let machines = [bench.host("worker-1").await, bench.host("worker-2").await];
-    drained(&provider, COUNT).await;
-    judge(&provider, COUNT);
+    drained(provider, COUNT).await;
+    judge(provider, COUNT);
     drop(machines);
 }
 

@@ -103,6 +103,13 @@ impl Diary {
         of.push((at, worker));
     }
 
+    /// Whether any worker has told of what it sets out to send. If none has, nothing can be laid at
+    /// anybody's door.
+    #[must_use]
+    pub(super) fn knows_senders(&self) -> bool {
+        !self.intents.is_empty()
+    }
+
     /// Which worker sent a request that arrived then; `None` for this very process, which is never
     /// disturbed.
     #[must_use]

@@ -134,6 +134,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let (name, reason) = (&lost.integration, lost.reason.as_deref());
         facts.lost(name, &lost.chain, reason, &chains, &mut verdict);
     }
+    if facts.entries.iter().any(|entry| entry.rotated) && !facts.diary.knows_senders() {
+        let what = "no worker's log tells who sends what, so nothing can be attributed";
+        verdict.broken(Promise::Process, "", what.to_owned());
+    }
     facts.sent_again(&mut verdict);
     facts.resurrected(&chains, &mut verdict);
     facts.ended(&chains, &mut verdict);

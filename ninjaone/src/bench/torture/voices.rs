@@ -16,7 +16,7 @@ use super::diary::Diary;
 const PANICS_MAX: usize = 20;
 /// What the line says that a worker writes when it works.
 const WORKING: &str = "working";
-/// Where the engine writes of transitions.
+/// Where transitions are told of (`lifecycle/record.rs`).
 const TRANSITIONS: &str = "evergreen::transition";
 
 /// What is heard, and what is done, shared by all who hear and do.
@@ -47,15 +47,10 @@ struct Line {
     timestamp: String,
     level: String,
     target: String,
-    workflow: Option<String>,
-    entry: Option<String>,
     message: Option<String>,
-}
-
-/// The part of a transition's entry that matters here.
-#[derive(Deserialize)]
-struct Transition {
-    to: String,
+    /// Of a transition, the state that it led to.
+    to: Option<String>,
+    workflow: Option<String>,
 }
 
 /// Listens to one process until it is gone. Says by `working` when it works. What it says is also
@@ -100,12 +95,8 @@ fn hear(worker: usize, text: &str, pages: &mut Pages) -> bool {
     };
     let message = line.message.as_deref().unwrap_or_default();
     if line.target == TRANSITIONS {
-        let to = line
-            .entry
-            .as_deref()
-            .map(serde_json::from_str::<Transition>);
-        if let (Some(Ok(Transition { to })), Some(workflow)) = (to, &line.workflow)
-            && to == "Refreshing"
+        if line.to.as_deref() == Some("Refreshing")
+            && let Some(workflow) = &line.workflow
             && let Some(at) = milliseconds(&line.timestamp)
         {
             pages.diary.intended(integration(workflow), worker, at);
@@ -132,7 +123,7 @@ fn milliseconds(timestamp: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const INTENT: &str = r#"{"timestamp":"2026-11-30T21:00:00.250000Z","level":"INFO","message":"transition","workflow":"ninjaone.credential:acme/prod@user","fence":7,"attempt":1,"entry":"{\"from\":\"Scheduled\",\"to\":\"Refreshing\",\"on\":[\"TimerFired\"]}","target":"evergreen::transition"}"#;
+    const INTENT: &str = r#"{"timestamp":"2026-11-30T21:00:00.250000Z","level":"INFO","message":"transition","workflow":"ninjaone.credential:acme/prod@user","fence":7,"attempt":1,"from":"Scheduled","to":"Refreshing","heard":"TimerFired","target":"evergreen::transition"}"#;
 
     #[test]
     fn an_intent_says_who_will_send() {

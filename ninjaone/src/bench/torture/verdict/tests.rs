@@ -232,3 +232,12 @@ fn what_people_ended_is_used_no_more_and_is_nowhere() {
     run.seen.state = "Scheduled".to_owned();
     assert_eq!(run.broken(), [Promise::Resurrected]);
 }
+
+#[test]
+fn a_fleet_that_does_not_say_who_sends_what_is_not_judged_in_silence() {
+    let mut run = Run::new();
+    run.sends(0, 1_000, Presented::Current);
+    assert_eq!(run.broken(), []);
+    run.diary = Diary::default();
+    assert_eq!(run.broken(), [Promise::Process]);
+}
