@@ -1,6 +1,7 @@
 //! A fleet of real processes: one Redis, the simulator, an API for a while, and workers that may be
 //! killed, stopped and restarted.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -306,9 +307,11 @@ impl Fleet {
         }
     }
 
-    /// All integrations, once none of them is in the middle of something.
+    /// All integrations, each as it was seen when it was not in the middle of something. In a large fleet
+    /// there is no moment at which nobody is.
     pub async fn settled(&mut self) -> Vec<Value> {
         let (mut api, url) = self.api().await;
+        let mut at_rest = BTreeMap::new();
         let all = eventually(
             "every integration at rest",
             Duration::from_secs(120),
@@ -318,14 +321,14 @@ impl Fleet {
                     .run(SETUP)
                     .await
                     .json();
-                let all = listed["integrations"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default();
-                let busy = all
-                    .iter()
-                    .any(|one| one["state"] == "Refreshing" || one["purpose"] == "retry");
-                (!busy && all.len() == self.plan.integrations).then_some(all)
+                for one in listed["integrations"].as_array().into_iter().flatten() {
+                    if one["state"] != "Refreshing" && one["purpose"] != "retry" {
+                        let name = one["integration"].to_string();
+                        at_rest.insert(name, one.clone());
+                    }
+                }
+                (at_rest.len() == self.plan.integrations)
+                    .then(|| at_rest.values().cloned().collect::<Vec<_>>())
             },
         )
         .await;
