@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use evergreen_engine::Platform;
 use evergreen_tests::Bench;
 use evergreen_tests::bench::adopt;
-use ninjaone::journal::{Disk, Entry, EntryId, Journal, Limits, MemoryDisk, Orphans};
-use ninjaone::lifecycle::KIND;
+use ninjaone::journal::{Disk, Entry, Journal, Limits, MemoryDisk, Orphans};
 use ninjaone::provider::{HttpOptions, TokenEndpoint, TokenEndpointOptions};
 use ninjaone::service::{App, Surroundings, TokenAsk};
 use ninjaone::simulator::SeededGrant;
 use ninjaone::telemetry::Telemetry;
-use ninjaone::vault::{GrantId, KeyRing, Pair, Place, Workflow};
+use ninjaone::vault::KeyRing;
 use secrecy::ExposeSecret;
 
+use crate::keys::stranded;
 use crate::support::{MINUTE, life, target};
 
 /// `ENOSPC`.
@@ -189,33 +189,5 @@ async fn a_journal_that_holds_as_much_as_it_may_stops_no_refresh() {
 
 /// An entry that no key of the ring opens, so that it stays.
 fn stays() -> Entry {
-    let key = KeyRing::generate().unwrap().printable;
-    let ring = KeyRing::parse(key.expose_secret()).unwrap();
-    let grant = GrantId::random();
-    let place = Place::Journal {
-        workflow: Workflow {
-            kind: KIND,
-            id: "gone/prod@user",
-        },
-        grant,
-        base_generation: 0,
-    };
-    let pair = Pair {
-        access_token: "A".into(),
-        refresh_token: Some("R".into()),
-    };
-    Entry {
-        id: EntryId::random(),
-        kind: KIND.to_owned(),
-        workflow: "gone/prod@user".to_owned(),
-        grant,
-        base_generation: 0,
-        claim: "0123456789abcdef".to_owned(),
-        commit: None,
-        written_at_ms: 1,
-        expires_at_ms: None,
-        bearer: true,
-        stamp: 0,
-        sealed: ring.seal_pair(&place, &pair),
-    }
+    stranded(KeyRing::generate().unwrap().printable.expose_secret())
 }
