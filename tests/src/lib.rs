@@ -20,6 +20,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod site;
+pub mod tls;
 pub mod topology;
 pub mod wait;
 
@@ -29,4 +30,5 @@ pub use process::{Evergreen, Finished, Signal};
 pub use proxy::Proxy;
 pub use redis::RedisServer;
 pub use site::Site;
+pub use tls::Tls;
 pub use wait::eventually;

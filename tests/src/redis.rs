@@ -24,6 +24,7 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
 
+use crate::Tls;
 use crate::wait::within;
 use container::Container;
 use local::Local;
@@ -133,10 +134,7 @@ impl RedisServer {
                     let container = Container::start(&name, &tag, port, settings).await?;
                     Backend::Container(Box::new(container))
                 }
-                None => {
-                    let program = local::program().unwrap_or_else(|| panic!("{HELP}"));
-                    Backend::local(&program, port, settings)?
-                }
+                None => Backend::local(&program(), port, settings)?,
             },
         };
         let mut server = Self::new(backend, format!("redis://127.0.0.1:{port}"));
@@ -147,12 +145,16 @@ impl RedisServer {
     /// Like [`RedisServer::start_with`], and a process of this machine in any case: for servers that
     /// have to find each other.
     pub async fn start_process(arguments: &[&str]) -> Self {
+        Self::start_process_of(&program(), arguments).await
+    }
+
+    /// The same, of this program.
+    pub(crate) async fn start_process_of(program: &Path, arguments: &[&str]) -> Self {
         let settings: Vec<&str> = SETTINGS.iter().chain(arguments).copied().collect();
-        let program = program();
         let mut failures = Vec::new();
         for _ in 0..PORTS_TRIED {
             let port = free_port();
-            let started = match Backend::local(&program, port, &settings) {
+            let started = match Backend::local(program, port, &settings) {
                 Ok(backend) => {
                     let mut server = Self::new(backend, format!("redis://127.0.0.1:{port}"));
                     server.ready().await.map(|()| server)
@@ -165,6 +167,14 @@ impl RedisServer {
             }
         }
         panic!("no Redis would start:\n{}", failures.join("\n"));
+    }
+
+    /// A process of this machine that takes TLS as well, at this port. How the tests ask it stays as it is.
+    pub async fn start_encrypted(tls: &Tls, port: u16, arguments: &[&str]) -> Self {
+        let settings = tls.arguments(port);
+        let settings = settings.iter().map(String::as_str);
+        let settings: Vec<&str> = settings.chain(arguments.iter().copied()).collect();
+        Self::start_process_of(tls.program(), &settings).await
     }
 
     /// The port of a process of this machine.
@@ -336,8 +346,13 @@ pub struct Sentinel(Local);
 impl Sentinel {
     /// Starts one with the configuration that is made for its port.
     pub fn start(configuration: impl Fn(u16) -> String) -> Self {
+        Self::start_of(&program(), configuration)
+    }
+
+    /// The same, of this program.
+    pub(crate) fn start_of(program: &Path, configuration: impl Fn(u16) -> String) -> Self {
         let port = free_port();
-        let local = Local::sentinel(&program(), port, &configuration(port));
+        let local = Local::sentinel(program, port, &configuration(port));
         Self(local.unwrap_or_else(|why| panic!("no Sentinel would start: {why}")))
     }
 
@@ -349,9 +364,14 @@ impl Sentinel {
 
 /// The program that private processes are of.
 pub fn program() -> PathBuf {
-    let named = variable("EVERGREEN_TEST_REDIS_SERVER").map(PathBuf::from);
-    let program = named.or_else(local::program);
+    let program = programs().into_iter().next();
     program.unwrap_or_else(|| panic!("{HELP}"))
+}
+
+/// All that there are, the one that is preferred first.
+pub(crate) fn programs() -> Vec<PathBuf> {
+    let named = variable("EVERGREEN_TEST_REDIS_SERVER").map(PathBuf::from);
+    named.into_iter().chain(local::programs()).collect()
 }
 
 /// An environment variable that is set and not empty.
@@ -362,7 +382,7 @@ fn variable(name: &str) -> Option<String> {
 /// A port that is free now. It lies below the range from which the kernel takes the ports of
 /// outgoing connections: a client that knocks at a dead server in that range may end up connected
 /// to itself, or take the port away from the server that is about to restart.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..30_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

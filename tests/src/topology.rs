@@ -11,7 +11,8 @@
 #[path = "../../engine/tests/support/forming.rs"]
 mod forming;
 
-use crate::redis::{RedisServer, Sentinel};
+use crate::redis::{RedisServer, Sentinel, free_port};
+use crate::tls::Tls;
 use forming::{MASTER, tell, until};
 
 /// A replica follows as soon as it is there, and is missed as soon as it is gone.
@@ -23,6 +24,8 @@ pub struct Watched {
     /// The master of the beginning comes first.
     pub servers: Vec<RedisServer>,
     sentinels: Vec<Sentinel>,
+    /// Where each of both is reached by who wants TLS.
+    tls: Option<(Vec<u16>, Vec<u16>)>,
 }
 
 impl Watched {
@@ -52,13 +55,60 @@ impl Watched {
             .collect();
         let ports: Vec<u16> = sentinels.iter().map(Sentinel::port).collect();
         forming::sentinels(&ports, replicas).await;
-        Self { servers, sentinels }
+        Self {
+            servers,
+            sentinels,
+            tls: None,
+        }
+    }
+
+    /// The same, all of whom speak TLS with each other; the Sentinels watch the port for that.
+    pub async fn start_over(tls: &Tls, replicas: usize) -> Self {
+        let ports: Vec<u16> = (0..=replicas).map(|_| free_port()).collect();
+        let mut servers = Vec::new();
+        for port in &ports {
+            let master = ports[0].to_string();
+            let follow = ["--replicaof", "127.0.0.1", &master];
+            let follow = if *port == ports[0] { &[][..] } else { &follow };
+            let settings = [&FOLLOWING[..], follow].concat();
+            servers.push(RedisServer::start_encrypted(tls, *port, &settings).await);
+        }
+        let watching: Vec<u16> = (0..3).map(|_| free_port()).collect();
+        let sentinels: Vec<Sentinel> = (watching.iter())
+            .map(|at| {
+                Sentinel::start_of(tls.program(), |port| {
+                    let own = tls.settings(*at).into_iter();
+                    let own: Vec<String> =
+                        own.map(|(name, value)| format!("{name} {value}")).collect();
+                    let plain = forming::sentinel(port, ports[0]);
+                    format!("{}\n{plain}", own.join("\n"))
+                })
+            })
+            .collect();
+        let plain: Vec<u16> = sentinels.iter().map(Sentinel::port).collect();
+        forming::sentinels(&plain, replicas).await;
+        Self {
+            servers,
+            sentinels,
+            tls: Some((ports, watching)),
+        }
     }
 
     /// The URL, as `EVERGREEN_REDIS_URL` wants it.
     pub fn url(&self) -> String {
-        let hosts = hosts(self.sentinels.iter().map(Sentinel::port));
-        format!("redis+sentinel://{hosts}/0?master={MASTER}")
+        let (scheme, hosts) = match &self.tls {
+            None => ("redis", hosts(self.sentinels.iter().map(Sentinel::port))),
+            Some((_, watching)) => ("rediss", hosts(watching.iter().copied())),
+        };
+        format!("{scheme}+sentinel://{hosts}/0?master={MASTER}")
+    }
+
+    /// The port by which the Sentinels know the server at this place.
+    pub fn known_by(&self, place: usize) -> u16 {
+        match &self.tls {
+            None => self.servers[place].port(),
+            Some((ports, _)) => ports[place],
+        }
     }
 
     /// Returns when all Sentinels call another master than the one at the port `old`.
@@ -85,6 +135,8 @@ impl Watched {
 pub struct Cluster {
     /// Three masters, and their replicas in the same order.
     pub servers: Vec<RedisServer>,
+    /// Where they are reached by who wants TLS.
+    tls: Option<Vec<u16>>,
 }
 
 impl Cluster {
@@ -97,13 +149,33 @@ impl Cluster {
         }
         let ports: Vec<u16> = servers.iter().map(RedisServer::port).collect();
         forming::cluster(&ports, 3).await;
-        Self { servers }
+        Self { servers, tls: None }
+    }
+
+    /// The same, all of whom speak TLS with each other.
+    pub async fn start_over(tls: &Tls) -> Self {
+        let meet: Vec<u16> = (0..6).map(|_| free_port()).collect();
+        let mut servers = Vec::new();
+        for port in &meet {
+            let encrypted = ["--tls-cluster", "yes"];
+            let settings = [&FOLLOWING[..], &forming::NODE, &encrypted].concat();
+            servers.push(RedisServer::start_encrypted(tls, *port, &settings).await);
+        }
+        let ports: Vec<u16> = servers.iter().map(RedisServer::port).collect();
+        forming::cluster_meeting_at(&ports, &meet, 3).await;
+        Self {
+            servers,
+            tls: Some(meet),
+        }
     }
 
     /// The URL, as `EVERGREEN_REDIS_URL` wants it.
     pub fn url(&self) -> String {
-        let hosts = hosts(self.servers.iter().map(RedisServer::port));
-        format!("redis+cluster://{hosts}")
+        let (scheme, hosts) = match &self.tls {
+            None => ("redis", hosts(self.servers.iter().map(RedisServer::port))),
+            Some(ports) => ("rediss", hosts(ports.iter().copied())),
+        };
+        format!("{scheme}+cluster://{hosts}")
     }
 
     /// Returns when the replica of the master at this place has taken over.

@@ -21,20 +21,25 @@ const SECRET: &str = "a-client-secret-for-this-test";
 async fn site() -> (Site, String, String) {
     let site = Site::start(SECRET).await;
     let key = site.key(&["admin", "token"]).await;
-    let seeded = site
-        .simulated(
-            "seed",
-            &json!({"list": [{"tenant": "acme", "integration": "prod"}]}),
-        )
-        .await;
+    let token = import(
+        &site,
+        &key,
+        &json!({"tenant": "acme", "integration": "prod"}),
+    )
+    .await;
+    (site, key, token)
+}
+
+/// Makes a grant and imports it. Its access token.
+async fn import(site: &Site, key: &str, row: &Value) -> String {
+    let seeded = site.simulated("seed", &json!({"list": [row]})).await;
     let grant = &seeded["grants"][0];
     let path = site.file("grants.jsonl");
     fs::write(&path, format!("{grant}\n")).expect("a file");
     let path = path.to_str().expect("UTF-8").to_owned();
-    let import = site.from_afar(&key, &["import", "--format", "jsonl", &path, "--json"]);
+    let import = site.from_afar(key, &["import", "--format", "jsonl", &path, "--json"]);
     assert_eq!(site.run(import).await.expect_code(0).json()["adopted"], 1);
-    let token = grant["access_token"].as_str().expect("a token").to_owned();
-    (site, key, token)
+    grant["access_token"].as_str().expect("a token").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,4 +173,39 @@ async fn s60_a_child_gets_the_token_in_its_environment_and_its_exit_code_is_pass
             .contains(&format!("export NINJARMM_USER_ACCESS_TOKEN='{token}'"))
     );
     assert!(!said.stdout.contains("REFRESH_TOKEN"));
+}
+
+/// What `evergreen token` says of an integration whose token has expired, and whose refreshes the provider
+/// answers so.
+async fn for_a_person(status: u16, body: &str, recovery: &str) {
+    let site = Site::start(SECRET).await;
+    let key = site.key(&["admin", "token"]).await;
+    let action = json!({"kind": "respond", "status": status, "body": body});
+    site.simulated("faults", &json!({"action": action, "times": null}))
+        .await;
+    import(
+        &site,
+        &key,
+        &json!({"tenant": "acme", "integration": "prod", "expires_in": -60}),
+    )
+    .await;
+    let refresh = site.from_afar(&key, &["refresh", "acme/prod"]);
+    site.run(refresh).await.expect_code(4);
+    let ask = site.from_afar(&key, &["token", "acme/prod", "--json"]);
+    let told = site.run(ask.env("EVERGREEN_LOG", "error")).await;
+    let told = told.expect_code(4);
+    assert_eq!(told.stdout, "", "no token");
+    let told: Value = serde_json::from_str(&told.stderr).expect("an error as JSON");
+    assert_eq!(told["error"]["recovery"], recovery, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s32_an_unknown_app_ends_the_command_with_4() {
+    let body = r#"{"resultCode":"Client app not exist","incidentId":"WEB_MGMT_SERVICE-77"}"#;
+    for_a_person(404, body, "fix_configuration").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s46_a_dead_integration_ends_the_command_with_4() {
+    for_a_person(400, r#"{"error":"invalid_token"}"#, "reconnect").await;
 }

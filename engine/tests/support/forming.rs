@@ -77,6 +77,11 @@ pub(crate) fn field<'a>(text: &'a str, name: &str) -> &'a str {
 /// Makes a cluster: the first `masters` servers share the slots, each of the others replicates one of
 /// them in turn. Returns when all agree.
 pub(crate) async fn cluster(ports: &[u16], masters: usize) {
+    cluster_meeting_at(ports, ports, masters).await;
+}
+
+/// The same, of servers that know each other by other ports than those where they are told.
+pub(crate) async fn cluster_meeting_at(ports: &[u16], meet: &[u16], masters: usize) {
     let share = SLOTS / masters;
     for (place, port) in ports.iter().enumerate() {
         let epoch = (place + 1).to_string();
@@ -96,7 +101,7 @@ pub(crate) async fn cluster(ports: &[u16], masters: usize) {
                 .unwrap();
         }
     }
-    for port in &ports[1..] {
+    for port in &meet[1..] {
         let port = port.to_string();
         let () = tell(ports[0], &["CLUSTER", "MEET", "127.0.0.1", &port])
             .await

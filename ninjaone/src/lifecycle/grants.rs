@@ -37,8 +37,9 @@ impl Credential {
             return None;
         }
         let condemned = matches!(self.here, Phase::ReconnectRequired { .. });
-        let works = !condemned && stored.is_some_and(|grant| grant.refresh_token.is_some());
-        if !lasting && works {
+        // One that is condemned, too: what comes late may still heal it, and an hour's token would
+        // leave nothing to heal (PROTOCOL 21).
+        if !lasting && stored.is_some_and(|grant| grant.refresh_token.is_some()) {
             context.effects.note(
                 "refused",
                 "a grant without a refresh token over one with it",

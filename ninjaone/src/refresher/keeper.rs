@@ -1,34 +1,23 @@
 //! The journal around a rotated pair: written between the reply and the commit, removed when the
-//! commit is safe, replayed when that is in doubt.
+//! commit is safe, replayed (`keeper/replay.rs`) when that is in doubt.
+
+mod replay;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evergreen_engine::store::Signalled;
-use evergreen_engine::{Delivery, Engine, WorkflowId};
+use evergreen_engine::WorkflowId;
 use tokio::time::Instant;
 
+pub use self::replay::{Delivered, Replay};
 use super::sealing::workflow;
 use crate::journal::{Carried, Entry, EntryId, Journal, UnderWay};
-use crate::lifecycle::{Credential, Issued, Rescued, Signal};
+use crate::lifecycle::Issued;
 use crate::vault::{FingerprintKey, KeyRing, Place};
 
 /// How long an entry is kept whose pair is in a store that cannot confirm it.
 const UNCONFIRMED: Duration = Duration::from_secs(60);
-
-/// What a replay of the journal came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Replay {
-    /// Pairs delivered to their workflows, their entries removed.
-    pub delivered: usize,
-    /// Entries that stay: their workflow does not exist.
-    pub without_workflow: usize,
-    /// Entries that stay: no key of the ring opens them.
-    pub undecryptable: usize,
-    /// Entries that stay: the store did not answer, or did not confirm.
-    pub unconfirmed: usize,
-}
 
 /// Keeps rotated pairs on disk, or wherever the journal lies.
 pub struct Keeper {
@@ -157,17 +146,6 @@ impl Keeper {
         }
     }
 
-    /// Delivers every entry that no turn of this process is about to commit: at the start, and where
-    /// the store may have lost what it had.
-    pub async fn replay(&self, engine: &Engine) -> Replay {
-        self.deliver_all(engine, self.idle()).await
-    }
-
-    /// Delivers the entries that a turn has left behind: their pair is in no store.
-    pub async fn replay_left_over(&self, engine: &Engine) -> Replay {
-        self.deliver_all(engine, self.left_over()).await
-    }
-
     /// Whether there are such entries.
     #[must_use]
     pub fn has_left_over(&self) -> bool {
@@ -196,97 +174,13 @@ impl Keeper {
         }
         entries
     }
-
-    async fn deliver_all(&self, engine: &Engine, entries: Vec<Entry>) -> Replay {
-        let mut replay = Replay::default();
-        for entry in entries {
-            match self.deliver_and_forget(engine, &entry).await {
-                Delivered::Delivered => replay.delivered += 1,
-                Delivered::WithoutWorkflow => replay.without_workflow += 1,
-                Delivered::Undecryptable => replay.undecryptable += 1,
-                Delivered::Unconfirmed => replay.unconfirmed += 1,
-            }
-        }
-        replay
-    }
-
-    /// The same as [`Keeper::replay`], told entry by entry.
-    pub async fn replay_each(&self, engine: &Engine) -> Vec<(Entry, Delivered)> {
-        let mut told = Vec::new();
-        for entry in self.idle() {
-            let delivered = self.deliver_and_forget(engine, &entry).await;
-            told.push((entry, delivered));
-        }
-        told
-    }
-
-    async fn deliver_and_forget(&self, engine: &Engine, entry: &Entry) -> Delivered {
-        let delivered = self.deliver(engine, entry).await;
-        if delivered == Delivered::Delivered {
-            // Where a confirmation says nothing of disks, it is kept for a while longer.
-            self.settled(entry.id, engine.store().confirms_disks())
-                .await;
-        }
-        delivered
-    }
-
-    async fn deliver(&self, engine: &Engine, entry: &Entry) -> Delivered {
-        let Ok(pair) = self.ring.open_pair(&entry.place(), &entry.sealed) else {
-            return Delivered::Undecryptable;
-        };
-        let Ok(id) = WorkflowId::new(&entry.kind, &entry.workflow) else {
-            return Delivered::WithoutWorkflow;
-        };
-        let place = Place::Signal {
-            workflow: workflow(&id),
-            grant: entry.grant,
-        };
-        let rescued = Rescued {
-            grant: entry.grant,
-            base_generation: entry.base_generation,
-            refresh_token: pair
-                .refresh_token
-                .as_ref()
-                .map(|t| self.fingerprints.fingerprint(t)),
-            pair: self.ring.seal_pair(&place, &pair),
-            obtained_at: entry.written_at_ms,
-            expires_at: entry.expires_at_ms,
-            bearer: entry.bearer,
-        };
-        let delivery = Delivery {
-            ends_claim: Some(entry.claim.clone()),
-            durable: true,
-            ..Delivery::default()
-        };
-        match engine
-            .signal::<Credential>(&id, &Signal::Rescued(rescued), delivery)
-            .await
-        {
-            Ok(Signalled::Queued {
-                confirmed: true, ..
-            }) => Delivered::Delivered,
-            Ok(Signalled::Unknown) => Delivered::WithoutWorkflow,
-            Ok(Signalled::Queued { .. } | Signalled::Full) | Err(_) => Delivered::Unconfirmed,
-        }
-    }
-}
-
-/// What became of one entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Delivered {
-    /// It waits in its workflow's inbox, and its entry is gone.
-    Delivered,
-    /// It stays: its workflow does not exist.
-    WithoutWorkflow,
-    /// It stays: no key of the ring opens it.
-    Undecryptable,
-    /// It stays: the store did not answer, or did not confirm.
-    Unconfirmed,
 }
 
 #[cfg(test)]
 mod tests {
+    use evergreen_engine::store::Store;
+    use evergreen_engine::store::memory::MemoryStore;
+    use evergreen_engine::{Engine, Limits as EngineLimits};
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -341,6 +235,36 @@ mod tests {
         drop(keeper.put(&id, "claim", &issued()).await.unwrap());
         assert!(keeper.has_left_over());
     }
+
+    #[tokio::test]
+    async fn what_is_in_no_store_is_replayed_before_what_only_waits_for_a_disk() {
+        let key = KeyRing::generate().unwrap();
+        let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
+        let disk = crate::journal::MemoryDisk::default();
+        let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
+        let salt = Arc::new(FingerprintKey::random());
+        let keeper = Keeper::new(Arc::new(ring), salt, journal.unwrap());
+        let id = |name: &str| WorkflowId::new(crate::lifecycle::KIND, name).unwrap();
+        for (at, name) in (1..).zip(["acme/a@user", "acme/c@user", "acme/b@user", "acme/c@user"]) {
+            let issued = Issued {
+                obtained_at: at,
+                ..issued()
+            };
+            let carried = keeper.put(&id(name), "claim", &issued).await.unwrap();
+            if at == 1 {
+                keeper.settled(carried.id(), false).await;
+            }
+        }
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let engine = Engine::builder(store, EngineLimits::default(), "one".to_owned());
+        let told = keeper.replay_each(&engine.unwrap().build()).await;
+        // Those of one workflow in the order in which they were written.
+        let order: Vec<u64> = told.iter().map(|(entry, _)| entry.written_at_ms).collect();
+        assert_eq!(order, [3, 2, 4, 1]);
+        assert!(told.iter().all(|(_, d)| *d == Delivered::WithoutWorkflow));
+        assert_eq!(keeper.journal().entries().len(), 4, "they stay");
+    }
+
     #[tokio::test]
     async fn what_waits_is_sealed_anew_and_still_opens_and_what_nobody_can_open_stays() {
         let key = || KeyRing::generate().unwrap().printable;

@@ -86,7 +86,7 @@ pub(super) fn close_unread(
     record: impl FnOnce(&mut State, u64),
 ) -> Option<Response> {
     let mut state = shared.lock();
-    let taken = state.faults.take_unread(subject)?;
+    let taken = state.faults.take_unread(subject, shared.now())?;
     connection.cut(matches!(taken.action, Action::Close { reset: true }));
     record(&mut state, shared.now());
     drop(state);
@@ -104,7 +104,8 @@ pub(super) async fn answer(
     subject: Subject,
     carry_out: impl FnOnce(&mut State, u64, &Fate) -> (Reply, Option<u64>),
 ) -> Response {
-    let fate = Fate(shared.lock().faults.take(&subject));
+    let now = shared.now();
+    let fate = Fate(shared.lock().faults.take(&subject, now));
     if fate.0.is_some() {
         shared.changed.notify_waiters();
     }

@@ -1,6 +1,8 @@
 //! Scripted faults: which requests go wrong, and how often. What goes wrong with them is in
 //! actions.rs, what that makes of an answer in alter.rs and delivery.rs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::actions::{Action, Respond};
@@ -21,6 +23,10 @@ pub struct Fault {
     /// How often it applies before it is gone; `null` for ever.
     #[serde(default = "once")]
     pub times: Option<u64>,
+    /// For how long it applies, from when it was scripted; `null` for as long as `times` allows. With
+    /// `"times": null` it is a storm: whoever asks while it lasts meets it, few or many.
+    #[serde(default, with = "super::wire::optional_duration")]
+    pub lasts: Option<Duration>,
 }
 
 fn once() -> Option<u64> {
@@ -70,6 +76,7 @@ impl Fault {
             matching: Match::default(),
             action,
             times: once(),
+            lasts: None,
         }
     }
 
@@ -88,6 +95,16 @@ impl Fault {
     pub fn times(self, times: u64) -> Self {
         Self {
             times: Some(times),
+            ..self
+        }
+    }
+
+    /// Applies to every request for so long.
+    #[must_use]
+    pub fn lasts(self, span: Duration) -> Self {
+        Self {
+            times: None,
+            lasts: Some(span),
             ..self
         }
     }
@@ -134,6 +151,9 @@ impl Fault {
         let on = &self.matching;
         if self.times == Some(0) {
             return Err(Refused::new("times", "at least 1, or null for ever"));
+        }
+        if self.lasts == Some(Duration::ZERO) {
+            return Err(Refused::new("lasts", "longer than 0s, or null"));
         }
         if on.nth == Some(0) {
             return Err(Refused::new("match.nth", "counts from 1"));

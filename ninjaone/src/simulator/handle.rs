@@ -118,7 +118,8 @@ impl Handle {
     /// # Errors
     /// Names the field that is wrong.
     pub fn script(&self, fault: Fault) -> Result<u64, Refused> {
-        self.shared.lock().faults.script(fault)
+        let now = self.shared.now();
+        self.shared.lock().faults.script(fault, now)
     }
 
     /// The faults, used-up ones too, in their order.

@@ -1,6 +1,7 @@
 //! The faults that wait for their requests, and which one a request takes.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -44,11 +45,14 @@ pub struct Queued {
     pub seen: u64,
     /// Requests it was applied to; when they are as many as `times`, it is used up.
     pub applied: u64,
+    /// When it ends, however often it was applied, ms since 1970.
+    pub ends_at_ms: Option<u64>,
 }
 
 impl Queued {
-    fn used_up(&self) -> bool {
+    fn used_up(&self, now: u64) -> bool {
         self.fault.times.is_some_and(|times| self.applied >= times)
+            || self.ends_at_ms.is_some_and(|end| now >= end)
     }
 }
 
@@ -80,18 +84,21 @@ impl Faults {
         }
     }
 
-    pub(super) fn script(&mut self, fault: Fault) -> Result<u64, Refused> {
+    pub(super) fn script(&mut self, fault: Fault, now: u64) -> Result<u64, Refused> {
         fault.check()?;
         let id = self.next_id;
         self.next_id += 1;
         if matches!(fault.action, Action::Hold { .. }) {
             self.held.insert(id, CancellationToken::new());
         }
-        if self.queue.iter().filter(|queued| queued.used_up()).count() >= USED_UP_KEPT {
-            self.forget_used_up();
+        let used_up = self.queue.iter().filter(|queued| queued.used_up(now));
+        if used_up.count() >= USED_UP_KEPT {
+            self.forget_used_up(now);
         }
+        let span = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.queue.push_back(Queued {
             id,
+            ends_at_ms: fault.lasts.map(|lasts| now.saturating_add(span(lasts))),
             fault,
             seen: 0,
             applied: 0,
@@ -100,9 +107,9 @@ impl Faults {
     }
 
     /// A hold stays releasable, since requests may still be waiting on it.
-    fn forget_used_up(&mut self) {
+    fn forget_used_up(&mut self, now: u64) {
         self.queue.retain(|queued| {
-            !queued.used_up() || matches!(queued.fault.action, Action::Hold { .. })
+            !queued.used_up(now) || matches!(queued.fault.action, Action::Hold { .. })
         });
     }
 
@@ -130,17 +137,26 @@ impl Faults {
     }
 
     /// The fault for a request of which only the head has been read.
-    pub(super) fn take_unread(&mut self, subject: &Subject) -> Option<Taken> {
-        self.take_where(subject, |action| matches!(action, Action::Close { .. }))
+    pub(super) fn take_unread(&mut self, subject: &Subject, now: u64) -> Option<Taken> {
+        self.take_where(subject, now, |action| {
+            matches!(action, Action::Close { .. })
+        })
     }
 
     /// The fault for a request that has been read.
-    pub(super) fn take(&mut self, subject: &Subject) -> Option<Taken> {
-        self.take_where(subject, |action| !matches!(action, Action::Close { .. }))
+    pub(super) fn take(&mut self, subject: &Subject, now: u64) -> Option<Taken> {
+        self.take_where(subject, now, |action| {
+            !matches!(action, Action::Close { .. })
+        })
     }
 
-    fn take_where(&mut self, subject: &Subject, stage: impl Fn(&Action) -> bool) -> Option<Taken> {
-        for queued in self.queue.iter_mut().filter(|queued| !queued.used_up()) {
+    fn take_where(
+        &mut self,
+        subject: &Subject,
+        now: u64,
+        stage: impl Fn(&Action) -> bool,
+    ) -> Option<Taken> {
+        for queued in self.queue.iter_mut().filter(|queued| !queued.used_up(now)) {
             let on = &queued.fault.matching;
             if !stage(&queued.fault.action) || !on.meets(subject) {
                 continue;
@@ -170,4 +186,33 @@ fn roll(state: &mut u64) -> f64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_strikes_whoever_asks_while_it_lasts() {
+        let mut faults = Faults::new(Some(1));
+        let storm = Fault::respond(429, "").lasts(Duration::from_secs(2));
+        let id = faults.script(storm, 10_000).unwrap();
+        let asks = Subject::unread(Target::Token, "/ws/oauth/token");
+        for now in [10_000, 11_000, 11_999] {
+            assert!(faults.take(&asks, now).is_some(), "{now}");
+        }
+        assert!(faults.take(&asks, 12_000).is_none());
+        assert_eq!(faults.applied(id), Some(3));
+        let listed = serde_json::to_value(faults.list()).unwrap();
+        assert_eq!(listed[0]["lasts"], "2s");
+        assert_eq!(listed[0]["ends_at_ms"], 12_000);
+        // How often and how long: whichever is over first.
+        let one = Fault {
+            times: Some(1),
+            ..Fault::respond(500, "").lasts(Duration::from_secs(2))
+        };
+        faults.script(one, 20_000).unwrap();
+        assert!(faults.take(&asks, 20_000).is_some());
+        assert!(faults.take(&asks, 20_001).is_none());
+    }
 }

@@ -10,13 +10,16 @@ use tempfile::TempDir;
 use crate::group::Group;
 use crate::process::binary;
 
-/// The `redis-server` that `scripts/test` fetched, else the one in `PATH`.
-pub(super) fn program() -> Option<PathBuf> {
+/// The `redis-server` that `scripts/test` fetched, and those in `PATH`, as far as they exist.
+pub(super) fn programs() -> impl Iterator<Item = PathBuf> {
     let fetched = binary::target_directory().join("test-redis/redis-server");
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path: Vec<PathBuf> = std::env::split_paths(&path)
+        .map(|directory| directory.join("redis-server"))
+        .collect();
     std::iter::once(fetched)
-        .chain(std::env::split_paths(&path).map(|directory| directory.join("redis-server")))
-        .find(|candidate| candidate.is_file())
+        .chain(in_path)
+        .filter(|candidate| candidate.is_file())
 }
 
 #[derive(Debug)]

@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evergreen_tests::eventually;
 use evergreen_tests::fleet::{Fleet, Plan};
+use evergreen_tests::redis::free_port;
 use evergreen_tests::topology::{Cluster, Watched};
+use evergreen_tests::{Evergreen, RedisServer, Tls, eventually};
 use serde_json::Value;
 
 /// Tokens live 12 s and are refreshed after half of that, so there is time to lose a master in.
@@ -23,6 +24,14 @@ const PLAN: Plan = Plan {
     lease_s: 4,
     answer_ms: 100,
 };
+
+/// Enough to see the same over TLS.
+const SMALL: Plan = Plan {
+    integrations: 10,
+    ..PLAN
+};
+/// How long one command may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn store(url: String) -> Vec<(&'static str, String)> {
     vec![
@@ -116,5 +125,70 @@ async fn a_fleet_loses_no_grant_when_a_cluster_loses_a_master() {
     cluster.is_replaced(0).await;
     // Only then is there a replica again that can confirm what the new master writes.
     cluster.servers[0].restart().await;
+    nothing_was_lost(fleet).await;
+}
+
+/// The same store, asked by who trusts the authority of its servers.
+fn trusting(tls: &Tls, url: String) -> Vec<(&'static str, String)> {
+    let authority = tls.authority().display().to_string();
+    [store(url), vec![("SSL_CERT_FILE", authority)]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_works_over_tls_and_trusts_nobody_else() {
+    let (Some(tls), Some(stranger)) = (Tls::where_offered(), Tls::where_offered()) else {
+        return;
+    };
+    let port = free_port();
+    let redis = RedisServer::start_encrypted(&tls, port, &[]).await;
+    let url = format!("rediss://127.0.0.1:{port}");
+    let mut fleet = Fleet::over(
+        SMALL,
+        redis,
+        vec![
+            ("EVERGREEN_REDIS_URL", url.clone()),
+            ("SSL_CERT_FILE", tls.authority().display().to_string()),
+        ],
+    )
+    .await;
+    fleet.watch(|_, _| {}).await;
+    let migrate = Evergreen::with(["migrate"])
+        .env("EVERGREEN_REDIS_URL", &url)
+        .env("SSL_CERT_FILE", stranger.authority());
+    let refused = migrate.run(PATIENCE).await.expect_code(5);
+    assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
+    nothing_was_lost(fleet).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_follows_sentinels_over_tls() {
+    let Some(tls) = Tls::where_offered() else {
+        return;
+    };
+    let mut watched = Watched::start_over(&tls, 2).await;
+    let url = watched.url();
+    assert!(url.starts_with("rediss+sentinel://"));
+    let replica = watched.servers.pop().unwrap();
+    let mut fleet = Fleet::over(SMALL, replica, trusting(&tls, url)).await;
+    fleet.watch(|_, _| {}).await;
+    let old = watched.known_by(0);
+    watched.servers[0].kill().await;
+    watched.is_replaced(old).await;
+    goes_on(&fleet, 1).await;
+    watched.servers[0].restart().await;
+    nothing_was_lost(fleet).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_finds_its_way_about_a_cluster_over_tls() {
+    let Some(tls) = Tls::where_offered() else {
+        return;
+    };
+    let mut cluster = Cluster::start_over(&tls).await;
+    let url = cluster.url();
+    assert!(url.starts_with("rediss+cluster://"));
+    let replica = cluster.servers.pop().unwrap();
+    let mut fleet = Fleet::over(SMALL, replica, trusting(&tls, url)).await;
+    fleet.watch(|_, _| {}).await;
     nothing_was_lost(fleet).await;
 }

@@ -15,6 +15,11 @@ const FIRST: Duration = Duration::from_secs(2);
 /// How long after its disk has come back a worker is left alone: what it could not write down must be
 /// in the store.
 const AFTER_FULL: Duration = Duration::from_secs(3);
+/// Between two throttle pages: they do not say how long to stay away, and a fleet that chooses half a minute
+/// itself, and longer each time, would spend the run in silence.
+const PAGE_GAP: Duration = Duration::from_secs(150);
+/// The longest storm: how long whoever asks is answered 429 or 5xx.
+const STORM_MAX: Duration = Duration::from_secs(4);
 /// The largest file that a worker may write while its disk is full, in bytes. Smaller than a journal
 /// with a few entries, so that some records are written by half.
 const ROOM_MAX: u64 = 1_500;
@@ -65,7 +70,7 @@ pub(super) enum What {
     Person(Wish),
 }
 
-/// How the provider misbehaves, with the next so many requests.
+/// How the provider misbehaves: with the next so many requests, or with all for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weather {
     /// It rotates and does not answer: the client's timeout, or an end of the connection.
@@ -87,21 +92,19 @@ pub(super) enum Weather {
         /// How many.
         times: u64,
     },
-    /// 429.
+    /// 429, with a `Retry-After` that lies beyond its end.
     Throttled {
-        /// `Retry-After`, in seconds.
-        retry_after: Option<u64>,
-        /// How many.
-        times: u64,
+        /// For how long.
+        span: Duration,
     },
-    /// A throttle page with a success status.
+    /// A throttle page with a success status, once.
     Page,
     /// 500, 502, 503 or 504, nothing carried out.
     Broken {
         /// Which.
         status: u16,
-        /// How many.
-        times: u64,
+        /// For how long.
+        span: Duration,
     },
     /// A reset before the request was read.
     Refused {
@@ -149,6 +152,7 @@ pub(super) fn plan(seed: u64, span: Duration, workers: usize, lease: Duration) -
         free_at: vec![Duration::ZERO; workers],
         full_until: Duration::ZERO,
         redis_at: Duration::ZERO,
+        page_at: FIRST,
     };
     let mut all = Vec::new();
     let mut at = FIRST;
@@ -171,6 +175,8 @@ struct Drawing {
     full_until: Duration,
     /// Until when Redis has enough to do with itself.
     redis_at: Duration,
+    /// Before which there is no throttle page.
+    page_at: Duration,
 }
 
 impl Drawing {
@@ -181,7 +187,7 @@ impl Drawing {
             9..12 => self.cut(at),
             12..15 => self.disk_full(at),
             15..17 => self.redis(at),
-            17..24 => Some(What::Provider(self.weather())),
+            17..24 => Some(What::Provider(self.weather(at))),
             _ => Some(What::Person(self.wish())),
         }
     }
@@ -251,9 +257,9 @@ impl Drawing {
         Some(What::Redis { down })
     }
 
-    fn weather(&mut self) -> Weather {
+    fn weather(&mut self, at: Duration) -> Weather {
         let few = self.dice.between(1, 3);
-        let many = self.dice.between(5, 40);
+        let span = self.dice.span(Duration::from_millis(500), STORM_MAX);
         match self.dice.below(14) {
             0..2 => Weather::Eaten {
                 hangs: true,
@@ -268,18 +274,14 @@ impl Drawing {
                 times: few,
             },
             6 => Weather::Gateway { times: 1 },
-            7..9 => {
-                let asked = self.dice.between(1, 4);
-                let silent = self.dice.one_in(8);
-                Weather::Throttled {
-                    retry_after: (!silent).then_some(asked),
-                    times: if silent { 1 } else { many },
-                }
+            9 if at >= self.page_at => {
+                self.page_at = at + PAGE_GAP;
+                Weather::Page
             }
-            9 => Weather::Page,
+            7..10 => Weather::Throttled { span },
             10..13 => Weather::Broken {
                 status: [500, 502, 503, 504][usize::try_from(few).unwrap_or(0)],
-                times: many,
+                span,
             },
             _ => Weather::Refused { times: few },
         }

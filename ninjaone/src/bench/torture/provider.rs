@@ -182,6 +182,14 @@ async fn read<T: DeserializeOwned>(answer: reqwest::Response) -> Result<T, Bench
 /// The scripted fault, on refreshes alone.
 fn fault(weather: Weather) -> Fault {
     let (action, times) = match weather {
+        // What is asked for is never shorter than the storm.
+        Weather::Throttled { span } => {
+            let asked = span.as_secs() + 1;
+            return Fault::new(says(429, false, Some(asked))).lasts(span);
+        }
+        Weather::Broken { status, span } => {
+            return Fault::new(says(status, false, None)).lasts(span);
+        }
         Weather::Eaten { hangs: true, times } => (Action::Hang { rotate: true }, times),
         Weather::Eaten {
             hangs: false,
@@ -195,9 +203,7 @@ fn fault(weather: Weather) -> Fault {
             (Action::Delay { time, when }, times)
         }
         Weather::Gateway { times } => (says(502, true, None), times),
-        Weather::Throttled { retry_after, times } => (says(429, false, retry_after), times),
         Weather::Page => (Action::ThrottlePage { status: 200 }, 1),
-        Weather::Broken { status, times } => (says(status, false, None), times),
         Weather::Refused { times } => (Action::Close { reset: true }, times),
     };
     Fault::new(action).times(times)
@@ -236,13 +242,12 @@ mod tests {
             },
             Weather::Gateway { times: 1 },
             Weather::Throttled {
-                retry_after: Some(3),
-                times: 5,
+                span: Duration::from_millis(2_500),
             },
             Weather::Page,
             Weather::Broken {
                 status: 500,
-                times: 7,
+                span: Duration::from_secs(3),
             },
             Weather::Refused { times: 1 },
         ];

@@ -115,18 +115,21 @@ fn s1_the_same_connect_twice_is_one() {
 }
 
 #[test]
-fn s50_a_consent_without_a_refresh_token_is_refused_over_a_working_grant_only() {
+fn s50_a_consent_without_a_refresh_token_never_replaces_a_grant_that_has_one() {
     let alone = || NewGrant {
         refresh_token: None,
         ..other("none")
     };
-    let mut life = Life::scheduled();
-    assert_eq!(life.signal(Signal::Connect(alone())).step, Step::Stayed);
-    assert_eq!(life.generation(), 0);
-    assert_eq!(life.phase.name(), "Scheduled");
-    for mut life in [Life::unborn(), Life::reconnect_required()] {
+    // A condemned one, too: what comes late may still heal it.
+    for mut life in [Life::scheduled(), Life::reconnect_required()] {
+        let before = (life.phase.name(), life.data.grant.clone());
+        assert_eq!(life.signal(Signal::Connect(alone())).step, Step::Stayed);
+        assert_eq!((life.phase.name(), life.data.grant.clone()), before);
+    }
+    let mut life = Life::unborn();
+    for nth in 0..2 {
         let heard = life.signal(Signal::Connect(alone()));
-        assert_eq!(heard.step, Step::Moved);
+        assert_eq!(heard.step, Step::Moved, "{nth}");
         assert_eq!((life.phase.name(), life.timer), ("Active", None));
         // There is nothing to look at again.
         assert_eq!(life.signal(Signal::ConfigurationChanged).step, Step::Stayed);

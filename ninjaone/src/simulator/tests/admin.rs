@@ -98,6 +98,12 @@ async fn a_refusal_names_its_field_and_what_is_allowed() {
         ),
         (
             "/simulator/faults",
+            r#"{"action":{"kind":"hang"},"lasts":"0s"}"#,
+            "lasts",
+            "longer than 0s",
+        ),
+        (
+            "/simulator/faults",
             r#"{"match":{"probability":2},"action":{"kind":"close"}}"#,
             "match.probability",
             "from 0 to 1",
