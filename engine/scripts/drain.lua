@@ -74,7 +74,8 @@ end
 if lost > 0 then
   local in_all = text(redis.call('HINCRBY', readers, reader .. '.lost', lost))
   redis.call('XADD', events, 'MAXLEN', '~', events_max, '*',
-    'id', 'gap-' .. reader .. '-' .. partition .. '-' .. in_all, 'event', 'gap', 'subject', '', 'at', at,
+    'id', 'gap-' .. reader .. '-' .. partition .. '-' .. text(now) .. '-' .. in_all,
+    'event', 'gap', 'subject', '', 'at', at,
     'payload', '{"partition":' .. partition .. ',"reader":"' .. reader .. '","lost":' .. text(lost) ..
       ',"lostInAll":' .. in_all .. '}')
 end

@@ -34,6 +34,11 @@ local function text(number) return string.format('%.0f', number) end
 local paused_until, open_until, trial, next_us, throttled, failed = unpack(redis.call(
   'HMGET', gate, 'paused_until', 'open_until', 'trial', 'next_us', 'throttled', 'failed'))
 
+-- Sent once more because the answer was lost. It may be the very place that fills the gate, or is let
+-- through the breaker.
+local taken = redis.call('ZSCORE', places, place)
+if taken and tonumber(taken) > now then return { 'entered', '0', '1' } end
+
 local pause_left = (tonumber(paused_until) or 0) - now
 if pause_left > 0 then return { 'paused', text(pause_left) } end
 

@@ -156,10 +156,16 @@ pub struct Progress {
     pub abandoned: u64,
 }
 
-/// The event that tells of a loss. The script `drain.lua` makes the same.
-pub(crate) fn gap(partition: u16, reader: &str, lost: u64, in_all: u64, at: String) -> OutboxEntry {
+/// The event that tells of a loss. The script `drain.lua` makes the same. Its id names the time, too:
+/// whoever sets the counts back does not get known ids again.
+pub(crate) fn gap(
+    partition: u16,
+    reader: &str,
+    (lost, in_all): (u64, u64),
+    (now, at): (Millis, String),
+) -> OutboxEntry {
     OutboxEntry {
-        id: format!("{GAP}-{reader}-{partition}-{in_all}"),
+        id: format!("{GAP}-{reader}-{partition}-{now}-{in_all}"),
         event: GAP.to_owned(),
         subject_field: "subject".to_owned(),
         subject: String::new(),

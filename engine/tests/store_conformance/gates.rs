@@ -82,6 +82,30 @@ both_stores! {
         assert_eq!(w.store.gate_enter(&other).await.unwrap(), calm(0), "each gate for itself");
     }
 
+    async fn a_place_that_is_asked_for_again_because_the_answer_was_lost_is_one(w) {
+        for n in 0..7 {
+            exempt(&w, &n.to_string()).await;
+        }
+        let again = Entered::In { wait: 0, troubled: true };
+        exempt(&w, "last").await;
+        // It is what fills the gate.
+        assert_eq!(exempt(&w, "last").await, again);
+        assert_eq!(state(&w).await.inside, 8);
+        assert_eq!(exempt(&w, "another").await, Entered::Full);
+        for n in 0..7 {
+            leave(&w, &n.to_string()).await;
+        }
+        leave(&w, "last").await;
+        for _ in 0..5 {
+            tell(&w, Said::Failed).await;
+        }
+        w.clock.advance(SECOND * 10);
+        // It is the one that is let through.
+        assert!(matches!(enter(&w, "trial").await, Entered::In { .. }));
+        assert_eq!(enter(&w, "trial").await, again);
+        assert!(matches!(enter(&w, "another").await, Entered::Open { .. }));
+    }
+
     async fn a_place_that_is_not_given_back_ends_by_itself(w) {
         for n in 0..8 {
             enter(&w, &n.to_string()).await;

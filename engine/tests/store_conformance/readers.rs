@@ -209,7 +209,8 @@ both_stores! {
         assert_eq!(gaps.len(), 1);
         let told = format!(r#"{{"partition":0,"reader":"webhook","lost":{lost},"lostInAll":{lost}}}"#);
         assert_eq!(gaps[0].payload, told);
-        assert_eq!(gaps[0].id, format!("gap-webhook-0-{lost}"));
+        let now = w.store.now().await.unwrap();
+        assert_eq!(gaps[0].id, format!("gap-webhook-0-{now}-{lost}"));
         assert_eq!((gaps[0].subject.as_str(), gaps[0].at.as_str()), ("", "2025-11-21T04:40:00.123Z"));
     }
 
@@ -227,7 +228,8 @@ both_stores! {
         let seen = w.progress().await;
         assert_eq!((seen.lost, seen.unsettled), (1, 0));
         let end = w.store.events(0, None, 10_000).await.unwrap().pop().unwrap();
-        assert_eq!((end.entry.event.as_str(), end.entry.id.as_str()), (GAP, "gap-webhook-0-1"));
+        let id = format!("gap-webhook-0-{}-1", w.store.now().await.unwrap());
+        assert_eq!((end.entry.event.as_str(), end.entry.id), (GAP, id));
         assert!(end.entry.payload.contains(r#""lost":1,"lostInAll":1"#));
     }
 

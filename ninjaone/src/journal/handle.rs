@@ -62,7 +62,7 @@ impl Journal {
     }
 
     /// Begins with what was read from the own file.
-    pub(super) fn start(
+    pub(crate) fn start(
         disk: Box<dyn Disk>,
         bytes: &[u8],
         limits: Limits,

@@ -162,8 +162,16 @@ impl Quarantined {
     /// The name under which its pair is sealed.
     #[must_use]
     pub fn slot(&self) -> String {
-        format!("quarantine:{}", self.fingerprint)
+        format!("{QUARANTINE}{}", self.fingerprint)
     }
+}
+
+/// What the names begin with under which pairs are kept apart.
+const QUARANTINE: &str = "quarantine:";
+
+/// Whether this is the name of a pair that is kept apart.
+pub(crate) fn is_quarantine(slot: &str) -> bool {
+    slot.starts_with(QUARANTINE)
 }
 
 /// The states. Variants' names are stored and shown; they are never renamed.

@@ -33,11 +33,12 @@ pub mod timing;
 mod workflow;
 
 pub use adoption::{Adoption, adoption};
+pub(crate) use data::is_quarantine;
 pub use data::{Credential, Failures, Grant, Phase, Purpose, Quarantined, Source};
 
 pub use inputs::{Issued, Kept, NewGrant, Outcome, Refresh, Rescued, Secret, Signal};
 pub(crate) use record::record;
-pub(crate) use schedule::NO_PLACE;
+pub(crate) use schedule::{NO_PLACE, TURNED_AWAY_MAX};
 pub use timing::Settings;
 
 /// The name of the machine, as it is stored.

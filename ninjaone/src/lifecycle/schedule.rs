@@ -14,6 +14,9 @@ use crate::provider::Attention;
 
 /// Held until then: there was no place in time, and no pause either.
 pub(crate) const NO_PLACE: Millis = 0;
+/// Held until a moment of the first ten minutes of 1970: a span, not a moment. Others come first, and there
+/// is no pause.
+pub(crate) const TURNED_AWAY_MAX: Millis = 600_000;
 
 impl Grant {
     /// How long the access token lives in all.
@@ -149,6 +152,9 @@ impl Credential {
             // What was due stays due since when it was, and so keeps its turn among all that are.
             let planned = self.grant.as_ref().map(|grant| grant.planned(settings));
             return planned.unwrap_or(now).min(now);
+        }
+        if until <= TURNED_AWAY_MAX {
+            return now.saturating_add(until);
         }
         if until <= now {
             return now;

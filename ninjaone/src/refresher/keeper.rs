@@ -4,18 +4,22 @@
 mod replay;
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evergreen_engine::WorkflowId;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use self::replay::{Delivered, Replay};
 use super::sealing::workflow;
-use crate::journal::{Carried, Entry, EntryId, Journal, UnderWay};
+use crate::journal::{Carried, Entry, EntryId, Journal, JournalError, UnderWay};
 use crate::lifecycle::Issued;
 use crate::vault::{FingerprintKey, KeyRing, Place};
 
+/// How long the journal's disk may take to answer. One that hangs must not keep a pair from being committed
+/// until its turn is over.
+pub(crate) const DISK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long an entry is kept whose pair is in a store that cannot confirm it.
 const UNCONFIRMED: Duration = Duration::from_secs(60);
 
@@ -28,6 +32,8 @@ pub struct Keeper {
     under_way: UnderWay,
     /// Entries whose pair is in the store, which cannot say that it is on a disk.
     aging: Mutex<VecDeque<(Instant, EntryId)>>,
+    /// The disk has not answered in time, and not since.
+    hangs: AtomicBool,
 }
 
 impl Keeper {
@@ -40,6 +46,7 @@ impl Keeper {
             journal,
             under_way: UnderWay::default(),
             aging: Mutex::default(),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -47,6 +54,44 @@ impl Keeper {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Whether the journal's disk did not answer when it was asked last.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        self.hangs.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the journal, but not for ever; what it was told it still does when its disk is back.
+    async fn patiently<T>(
+        &self,
+        doing: &str,
+        asked: impl Future<Output = Result<T, JournalError>>,
+    ) -> Option<Result<T, JournalError>> {
+        let answer = timeout(DISK_PATIENCE, asked).await.ok();
+        let hangs = answer.is_none();
+        if hangs && !self.hangs.swap(hangs, Ordering::Relaxed) {
+            tracing::error!(
+                doing,
+                "the journal's disk does not answer; pairs are committed without waiting for it"
+            );
+        }
+        self.hangs.store(hangs, Ordering::Relaxed);
+        answer
+    }
+
+    /// Takes over what workers that have died beside this one have left.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) async fn adopt(&self) -> Result<(), JournalError> {
+        match self
+            .patiently("looking for orphans", self.journal.adopt())
+            .await
+        {
+            Some(adopted) => adopted.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Writes a pair down before it is committed. `None` if it could not be: the commit goes on all
@@ -77,9 +122,13 @@ impl Keeper {
             sealed: self.ring.seal_pair(&place, &issued.pair),
         };
         let carried = self.under_way.carry(entry.id);
-        match self.journal.put(entry).await {
-            Ok(_) => Some(Arc::new(carried)),
-            Err(error) => {
+        match self
+            .patiently("writing a pair down", self.journal.put(entry))
+            .await
+        {
+            // Where the disk hangs, it may be written yet: it is taken out like any other.
+            Some(Ok(_)) | None => Some(Arc::new(carried)),
+            Some(Err(error)) => {
                 tracing::error!(workflow = %id, %error, "a rotated pair could not be written to the journal; it is committed without");
                 None
             }
@@ -95,10 +144,10 @@ impl Keeper {
             aging.retain(|(_, known)| *known != entry);
             aging.push_back((Instant::now(), entry));
         }
-        self.sweep().await;
     }
 
-    /// Takes out entries that have been in the store for long enough without a confirmation.
+    /// Takes out entries that have been in the store for long enough without a confirmation. Only while the
+    /// store answers, and is the run that has them: one that is away may come back without.
     pub(crate) async fn sweep(&self) {
         loop {
             let old = self
@@ -140,7 +189,8 @@ impl Keeper {
     }
 
     async fn forget(&self, entry: EntryId) {
-        if let Err(error) = self.journal.remove(entry).await {
+        let removing = self.patiently("taking an entry out", self.journal.remove(entry));
+        if let Some(Err(error)) = removing.await {
             // It is replayed some day, and found to be known.
             tracing::warn!(%entry, %error, "an entry could not be taken out of the journal");
         }
@@ -177,124 +227,4 @@ impl Keeper {
 }
 
 #[cfg(test)]
-mod tests {
-    use evergreen_engine::store::Store;
-    use evergreen_engine::store::memory::MemoryStore;
-    use evergreen_engine::{Engine, Limits as EngineLimits};
-    use secrecy::ExposeSecret;
-
-    use super::*;
-    use crate::journal::Limits;
-    use crate::provider::{Detail, TokenPath};
-    use crate::vault::{GrantId, Pair};
-
-    fn issued() -> Issued {
-        Issued {
-            grant: GrantId::random(),
-            base_generation: 3,
-            pair: Pair {
-                access_token: "A1".into(),
-                refresh_token: Some("R1".into()),
-            },
-            refresh_token: None,
-            obtained_at: 1,
-            expires_at: None,
-            expiry_assumed: false,
-            scopes: None,
-            bearer: true,
-            token_path: TokenPath::Ws,
-            warning: None,
-            salvaged: false,
-            detail: Detail::default(),
-            entry: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_a_turn_leaves_behind_is_told_from_what_is_carried_and_what_is_stored() {
-        let directory = tempfile::tempdir().unwrap();
-        let key = KeyRing::generate().unwrap();
-        let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
-        let journal = Journal::open(directory.path(), "worker", Limits::default()).unwrap();
-        let salt = Arc::new(FingerprintKey::random());
-        let keeper = Keeper::new(Arc::new(ring), salt, journal);
-        let id = WorkflowId::new(crate::lifecycle::KIND, "acme/prod@user").unwrap();
-
-        let carried = keeper.put(&id, "claim", &issued()).await.unwrap();
-        assert!(!keeper.has_left_over(), "a turn carries it");
-        keeper.settled(carried.id(), false).await;
-        drop(carried);
-        assert!(!keeper.has_left_over(), "it is in the store, if on no disk");
-        assert_eq!(keeper.idle().len(), 1, "and kept for a while");
-
-        let carried = keeper.put(&id, "claim", &issued()).await.unwrap();
-        keeper.settled(carried.id(), true).await;
-        assert_eq!(keeper.idle().len(), 1, "on a disk: gone at once");
-
-        // Whatever ends a turn, its pair is not forgotten.
-        drop(keeper.put(&id, "claim", &issued()).await.unwrap());
-        assert!(keeper.has_left_over());
-    }
-
-    #[tokio::test]
-    async fn what_is_in_no_store_is_replayed_before_what_only_waits_for_a_disk() {
-        let key = KeyRing::generate().unwrap();
-        let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
-        let disk = crate::journal::MemoryDisk::default();
-        let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
-        let salt = Arc::new(FingerprintKey::random());
-        let keeper = Keeper::new(Arc::new(ring), salt, journal.unwrap());
-        let id = |name: &str| WorkflowId::new(crate::lifecycle::KIND, name).unwrap();
-        for (at, name) in (1..).zip(["acme/a@user", "acme/c@user", "acme/b@user", "acme/c@user"]) {
-            let issued = Issued {
-                obtained_at: at,
-                ..issued()
-            };
-            let carried = keeper.put(&id(name), "claim", &issued).await.unwrap();
-            if at == 1 {
-                keeper.settled(carried.id(), false).await;
-            }
-        }
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        let engine = Engine::builder(store, EngineLimits::default(), "one".to_owned());
-        let told = keeper.replay_each(&engine.unwrap().build()).await;
-        // Those of one workflow in the order in which they were written.
-        let order: Vec<u64> = told.iter().map(|(entry, _)| entry.written_at_ms).collect();
-        assert_eq!(order, [3, 2, 4, 1]);
-        assert!(told.iter().all(|(_, d)| *d == Delivered::WithoutWorkflow));
-        assert_eq!(keeper.journal().entries().len(), 4, "they stay");
-    }
-
-    #[tokio::test]
-    async fn what_waits_is_sealed_anew_and_still_opens_and_what_nobody_can_open_stays() {
-        let key = || KeyRing::generate().unwrap().printable;
-        let (old, new, lost) = (key(), key(), key());
-        let ring = |keys: &[&secrecy::SecretString]| {
-            let keys: Vec<_> = keys.iter().map(|key| key.expose_secret()).collect();
-            Arc::new(KeyRing::parse(&keys.join(",")).unwrap())
-        };
-        let disk = crate::journal::MemoryDisk::default();
-        let salt = Arc::new(FingerprintKey::random());
-        let id = WorkflowId::new(crate::lifecycle::KIND, "acme/prod@user").unwrap();
-        for key in [&old, &lost] {
-            let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
-            let keeper = Keeper::new(ring(&[key]), Arc::clone(&salt), journal.unwrap());
-            drop(keeper.put(&id, "claim", &issued()).await.unwrap());
-        }
-        let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
-        let both = ring(&[&new, &old]);
-        let keeper = Keeper::new(Arc::clone(&both), salt, journal.unwrap());
-        keeper.reseal();
-        let keys = keeper.journal().key_ids();
-        assert!(keys.contains(both.current()) && keys.len() == 2, "{keys:?}");
-        let entries = keeper.journal().entries();
-        let new_only = ring(&[&new]);
-        let opened = entries
-            .iter()
-            .filter_map(|e| new_only.open_pair(&e.place(), &e.sealed).ok());
-        let tokens: Vec<_> = opened
-            .map(|p| p.access_token.expose_secret().to_owned())
-            .collect();
-        assert_eq!(tokens, ["A1"]);
-    }
-}
+mod tests;

@@ -25,7 +25,9 @@ use evergreen_engine::{
 use evergreen_engine::{Millis, record::SealedBlobs};
 use tokio::time::Instant;
 
-use crate::lifecycle::{self, Credential, NO_PLACE, Outcome, Refresh, Secret, Settings, Signal};
+use crate::lifecycle::{
+    self, Credential, NO_PLACE, Outcome, Refresh, Secret, Settings, Signal, TURNED_AWAY_MAX,
+};
 use crate::provider::{ClientApp, HostPolicy, TokenEndpoint};
 use crate::telemetry::Telemetry;
 use crate::vault::{FingerprintKey, KeyRing};
@@ -86,17 +88,21 @@ impl Activities<Credential> for Refresher {
         sealing::seal(&self.ring, id, secret, blobs)
     }
 
-    async fn admit(&self, _id: &WorkflowId, activity: &Refresh, now: Millis) -> Admission {
+    async fn admit(&self, id: &WorkflowId, activity: &Refresh, now: Millis) -> Admission {
         let began = Instant::now();
         let wish = Wish {
             instance_url: &activity.instance_url,
             expires_at: activity.expires_at,
             exempt: activity.exempt,
             connecting: activity.connecting,
+            now,
         };
         match self.gate.enter_soon(&wish).await {
             None => Admission::Held { until: NO_PLACE },
-            Some(Admitted::In(slot)) => Admission::Enter(Pass::new(slot)),
+            Some(Admitted::Elsewhere(span)) => Admission::Held {
+                until: span.clamp(1, TURNED_AWAY_MAX),
+            },
+            Some(Admitted::In(slot)) => Admission::Enter(Pass::new(slot.taken_by(id))),
             Some(Admitted::Held(left)) => {
                 let waited = Millis::try_from(began.elapsed().as_millis()).unwrap_or(0);
                 Admission::Held {

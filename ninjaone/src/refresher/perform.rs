@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use evergreen_engine::{Call, Millis, WorkflowId};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::late::read_on;
+use super::late::{deliver_left, read_on};
+use super::said::When;
 use super::sealing::{blob, workflow};
 use super::{Refresher, said};
 use crate::integration::{GrantKind, GrantRef};
-use crate::lifecycle::{Credential, Issued, Outcome, Refresh};
+use crate::lifecycle::{Credential, Issued, Outcome, Refresh, is_quarantine};
 use crate::provider::{
     Answer, Attention, ClientApp, Detail, InstanceUrl, Reason, Reply, TokenCall, TokenRequest, Why,
 };
@@ -47,7 +49,11 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
         call.deadline,
     );
     request.known_path = call.activity.token_path;
-    request.may_send = Some(Arc::new(move || trust.holds()));
+    let (asked, id) = (refresher.clone(), call.id.clone());
+    let host = call.activity.instance_url.clone();
+    request.may_send = Some(Arc::new(move || {
+        trust.holds() && !asked.gate.was_told_to_stay_away(&host, &id)
+    }));
     let clock = StoreClock::at(call.now);
     let sent = refresher.endpoint.send_detachable(request).await;
     if let Some(late) = sent.late {
@@ -67,11 +73,47 @@ pub(super) async fn perform(refresher: &Refresher, call: &Call<'_, Credential>) 
         old: prepared.old,
         clock,
     };
+    let unopened = unopened(refresher, call);
     let refresher = refresher.clone();
+    let (tell, told) = oneshot::channel();
     // In a task of its own: a disk that is slow past the deadline must not lose what has come.
-    let judging = tokio::spawn(async move { judge(&refresher, answered, sent.reply).await });
-    judging.await.unwrap_or_else(|_| Outcome::Unknown {
+    tokio::spawn(async move {
+        let id = answered.id.clone();
+        let outcome = judge(&refresher, answered, sent.reply, When::InTime).await;
+        let outcome = match (outcome, unopened) {
+            // What is kept apart comes before a verdict, and it cannot be tried.
+            (Outcome::Rejected { detail, .. }, Some(why)) => Outcome::Misconfigured {
+                attention: Attention::Undecryptable,
+                detail: Detail {
+                    description: Some(why),
+                    ..detail
+                },
+            },
+            (outcome, _) => outcome,
+        };
+        // The turn may be over.
+        if let Err(outcome) = tell.send(outcome) {
+            deliver_left(&refresher, &id, outcome);
+        }
+    });
+    told.await.unwrap_or_else(|_| Outcome::Unknown {
         detail: words("the answer could not be judged"),
+    })
+}
+
+/// Why a pair that is kept apart cannot be opened, if there is one. Nothing but a rejection asks for it.
+fn unopened(refresher: &Refresher, call: &Call<'_, Credential>) -> Option<String> {
+    let apart = call.sealed.iter().filter(|(slot, _)| is_quarantine(slot));
+    let mut keys = apart.map(|(slot, _)| blob(call.sealed, slot).map(|b| b.key_id().to_owned()));
+    keys.find_map(|key| match key {
+        Ok(key) if refresher.ring.ids().any(|id| id == key) => None,
+        Ok(key) => Some(format!(
+            "the tokens are refused, and a pair that is kept apart is sealed with the key {key}, which is \
+             not in the ring"
+        )),
+        Err(why) => Some(format!(
+            "the tokens are refused, and a pair that is kept apart is damaged: {why}"
+        )),
     })
 }
 
@@ -173,7 +215,12 @@ impl StoreClock {
 }
 
 /// What an answer means for the machine. A pair is in the journal when this returns.
-pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Reply) -> Outcome {
+pub(super) async fn judge(
+    refresher: &Refresher,
+    answered: Answered,
+    reply: Reply,
+    when: When,
+) -> Outcome {
     let Answered {
         id,
         claim,
@@ -195,7 +242,8 @@ pub(super) async fn judge(refresher: &Refresher, answered: Answered, reply: Repl
             .telemetry
             .clock_skew("provider", skew as f64 / 1_000.0);
     }
-    let left = said::tell(refresher, &activity.instance_url, &answer).await;
+    let now = clock.time_of(Instant::now());
+    let left = said::tell(refresher, &activity.instance_url, &answer, (when, now)).await;
     let sent_at = clock.time_of(sent_at);
     let (access, refresh, mut issued) = match answer {
         Answer::Granted(granted) => {

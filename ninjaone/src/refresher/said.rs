@@ -6,12 +6,35 @@ use evergreen_engine::store::Said;
 use super::Refresher;
 use crate::provider::{Answer, Why};
 
-/// Tells the host's gate how a request went. Answers for how long the host is left alone now, ms; where
+/// When a reply came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before its deadline.
+    InTime,
+    /// After its deadline, which has been told to the gate as a failure already.
+    Late,
+}
+
+/// Tells the host's gate how a request went, at this time of the store. Answers for how long the host is left alone now, ms; where
 /// tokens came nobody waits for that, since they are not safe yet.
-pub(crate) async fn tell(refresher: &Refresher, instance_url: &str, answer: &Answer) -> Millis {
+pub(crate) async fn tell(
+    refresher: &Refresher,
+    instance_url: &str,
+    answer: &Answer,
+    (when, now): (When, Millis),
+) -> Millis {
     let Some(said) = said_of(answer) else {
         return 0;
     };
+    // One request is one failure or one answer; only a wish to be left alone counts whenever it comes.
+    if when == When::Late && !matches!(said, Said::Throttled { .. }) {
+        return 0;
+    }
+    if let Answer::Unavailable { not_sent: true, .. } = answer {
+        // It may be this machine that reaches nobody. The fleet's gate is not shut for that.
+        refresher.gate.failed_from_here(instance_url, now);
+        return 0;
+    }
     let tokens_came = match answer {
         Answer::Granted(_) => true,
         Answer::Unknown { salvaged, .. } => salvaged.is_some(),

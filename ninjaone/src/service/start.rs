@@ -27,6 +27,8 @@ use crate::vault::{FingerprintKey, HexError, KeyRing};
 
 /// How often it is looked whether the store is still the same run of the same server.
 const RUN_CHECK: Duration = Duration::from_secs(5);
+/// How long the journal's disk may take at the end.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// What an app needs to know.
 pub struct AppOptions {
@@ -231,7 +233,8 @@ impl App {
     /// Runs a worker, with the journal's replay beside it, until `shutdown` resolves; then drains.
     pub async fn work(&self, host: String, shutdown: impl Future<Output = ()> + Send) -> Stopped {
         if let Err(error) = self.agree_on_seal_key().await {
-            tracing::warn!(%error, "which key every worker has is not known; the first of the ring seals");
+            tracing::warn!(%error, "which key every worker has is not known; the last of the ring seals until it is");
+            self.0.refresher.ring.seal_with_last();
         }
         let stop = CancellationToken::new();
         // Cut short wherever it is: what it does can be done again.
@@ -250,8 +253,15 @@ impl App {
         stop.cancel();
         // It ends by itself; if it panicked, that has been reported where it happened.
         let _ = watch.await;
-        if let Err(error) = self.0.refresher.keeper.journal().close().await {
-            tracing::warn!(%error, "the journal could not be closed; its entries are replayed at the next start");
+        let closing = self.0.refresher.keeper.journal().close();
+        match tokio::time::timeout(CLOSING, closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the journal could not be closed; its entries are replayed at the next start");
+            }
+            Err(_) => tracing::warn!(
+                "the journal's disk does not answer; its entries are replayed at the next start"
+            ),
         }
         stopped
     }
@@ -279,10 +289,11 @@ impl App {
             match self.0.engine.run_id(RUN_CHECK).await {
                 Ok(run) => {
                     // Entries of workers that have died beside us meanwhile.
-                    if let Err(error) = keeper.journal().adopt().await {
+                    if let Err(error) = keeper.adopt().await {
                         tracing::debug!(%error, "no orphans were looked for");
                     }
-                    let replay = if known.as_ref() != Some(&run) {
+                    let same = known.as_ref() == Some(&run);
+                    let replay = if !same {
                         self.replay_journal().await
                     } else if keeper.has_left_over() {
                         // With the same run too: a network cut may have left entries behind.
@@ -294,6 +305,9 @@ impl App {
                         tracing::info!(?replay, "the journal was replayed");
                         last = replay;
                     }
+                    if same {
+                        keeper.sweep().await;
+                    }
                     known = (replay.unconfirmed == 0).then_some(run);
                 }
                 Err(error) => tracing::debug!(%error, "the store's run is not known"),
@@ -301,7 +315,6 @@ impl App {
             if let Err(error) = stamping.round(&self).await {
                 tracing::debug!(%error, "the store's stamp was not compared");
             }
-            keeper.sweep().await;
             if let Err(error) = self.agree_on_seal_key().await {
                 tracing::debug!(%error, "the seal keys of the others are not known");
             }
@@ -333,7 +346,9 @@ impl App {
             reasons.push("the store does not answer".to_owned());
         }
         let journal = self.0.refresher.keeper.journal();
-        if let Some(why) = journal.unhealthy() {
+        if self.0.refresher.keeper.hangs() {
+            reasons.push("the journal's disk does not answer".to_owned());
+        } else if let Some(why) = journal.unhealthy() {
             tracing::warn!(%why, "not ready");
             reasons.push("the journal cannot be written".to_owned());
         }

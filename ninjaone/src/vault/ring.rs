@@ -164,6 +164,12 @@ impl KeyRing {
         self.sealing.swap(chosen, Ordering::Relaxed) != chosen
     }
 
+    /// Seals from now on with the last key, which is the oldest: where nothing is known of the others, the one
+    /// that they most likely have.
+    pub fn seal_with_last(&self) {
+        self.sealing.store(self.keys.len() - 1, Ordering::Relaxed);
+    }
+
     /// What tells this ring from one with the same ids and other keys, and says nothing of the keys: each
     /// id with the keyed fingerprint of its key.
     #[must_use]

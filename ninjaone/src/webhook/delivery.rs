@@ -78,7 +78,7 @@ impl Delivery {
     /// The event itself, read again if it was not kept.
     async fn entry(&mut self) -> Result<Option<OutboxEntry>, StoreError> {
         if let Some(entry) = self.held.entry.take() {
-            return Ok(Some(entry));
+            return Ok(Some(*entry));
         }
         let drain = Drain {
             partition: self.key.0,

@@ -131,6 +131,7 @@ impl Desk {
                 return;
             };
             let take = match place.sure {
+                true if self.lanes.is_full() => return,
                 true => Take::New,
                 false => Take::Again {
                     after: place.through,

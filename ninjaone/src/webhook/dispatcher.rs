@@ -128,12 +128,17 @@ impl Shared {
         }
     }
 
-    /// Says that this process still is the sender; `false` if it is not.
+    /// Says that this process still is the sender; `false` if it is not, or did not believe it for a
+    /// moment: what was under way then has stopped, and only who begins anew takes it up again.
     pub(super) async fn renew(&self, holding: &Holding) -> Result<bool, StoreError> {
         let Some(trust) = self.pass().await? else {
             return Ok(false);
         };
-        *holding.0.lock().unwrap_or_else(PoisonError::into_inner) = trust;
+        let mut held = holding.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.left().is_zero() {
+            return Ok(false);
+        }
+        *held = trust;
         Ok(true)
     }
 

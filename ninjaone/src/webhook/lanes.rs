@@ -1,7 +1,11 @@
 //! One queue an integration: its first event is the only one that may be under way.
 //!
 //! A receiver may be away for days, so what waits is kept small: the events themselves only while there are
-//! few, else their places in the stream, sixteen bytes each. They are read again when it is their turn.
+//! few, else their places in the stream, which are read again when it is their turn; and of places no more
+//! than [`PLACES_MAX`]: what is not taken yet is safe in the stream.
+//!
+//! Those that fail do not take the room of those that do not: they come after them, and a quarter of what
+//! may be under way at once is never theirs.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,6 +16,11 @@ use tokio::time::Instant;
 /// Events that are kept in memory as they are; of what waits beyond them only the places are.
 const KEPT_MAX: usize = 4096;
 
+/// Places that are kept; one is some thirty bytes.
+const PLACES_MAX: usize = 200_000;
+/// Integrations under way at once whose last attempt failed.
+const FAILING_MAX: usize = 12;
+
 /// Whose queue: a partition and an integration.
 pub(super) type Key = (u16, String);
 
@@ -20,7 +29,7 @@ pub(super) type Key = (u16, String);
 pub(super) struct Held {
     pub(super) position: Position,
     /// Itself, if it was kept.
-    pub(super) entry: Option<OutboxEntry>,
+    pub(super) entry: Option<Box<OutboxEntry>>,
 }
 
 #[derive(Debug)]
@@ -38,6 +47,14 @@ struct Lane {
 pub(super) struct Lanes {
     lanes: BTreeMap<Key, Lane>,
     kept: usize,
+    waiting: usize,
+}
+
+impl Lane {
+    /// Whether its first may leave, where those that fail have room or have none.
+    fn may_leave(&self, room_for_failing: bool) -> bool {
+        !self.busy && !self.queue.is_empty() && (self.failures == 0 || room_for_failing)
+    }
 }
 
 impl Lanes {
@@ -52,20 +69,27 @@ impl Lanes {
                 ready_at: Instant::now(),
                 busy: false,
             });
-        let entry = (self.kept < KEPT_MAX).then_some(entry);
+        let entry = (self.kept < KEPT_MAX).then(|| Box::new(entry));
         self.kept += usize::from(entry.is_some());
+        self.waiting += 1;
         lane.queue.push_back(Held { position, entry });
     }
 
     /// The next event whose turn it is, with how often its integration has failed in a row. Its queue
     /// is busy from now on.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Key, Held, u32)> {
+        let room = self.has_room_for_failing();
         let ready = self
             .lanes
             .iter_mut()
-            .filter(|(_, lane)| !lane.busy && lane.ready_at <= now && !lane.queue.is_empty());
+            .filter(|(_, lane)| lane.ready_at <= now && lane.may_leave(room));
         // The oldest event first, so that none waits behind luckier ones.
-        let (key, lane) = ready.min_by_key(|(_, lane)| lane.queue.front().map(|h| h.position))?;
+        let (key, lane) = ready.min_by_key(|(_, lane)| {
+            (
+                lane.failures > 0,
+                lane.queue.front().map(|held| held.position),
+            )
+        })?;
         lane.busy = true;
         let held = lane.queue.front()?.clone();
         Some((key.clone(), held, lane.failures))
@@ -73,8 +97,22 @@ impl Lanes {
 
     /// When the next one's turn comes, if nothing else happens.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        let waiting = self.lanes.values().filter(|lane| !lane.busy);
+        let room = self.has_room_for_failing();
+        let waiting = self.lanes.values().filter(|lane| lane.may_leave(room));
         waiting.map(|lane| lane.ready_at).min()
+    }
+
+    /// So many wait that no more are to be taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting >= PLACES_MAX
+    }
+
+    fn has_room_for_failing(&self) -> bool {
+        let failing = self
+            .lanes
+            .values()
+            .filter(|lane| lane.busy && lane.failures > 0);
+        failing.count() < FAILING_MAX
     }
 
     /// The first of a queue has been dealt with. After a success the next may leave at once, after
@@ -84,6 +122,7 @@ impl Lanes {
             return;
         };
         let done = lane.queue.pop_front();
+        self.waiting -= usize::from(done.is_some());
         self.kept -= usize::from(done.is_some_and(|held| held.entry.is_some()));
         if ready_at.is_none() {
             lane.failures = 0;
@@ -149,7 +188,41 @@ mod tests {
         assert_eq!(taken(&mut lanes), Some((a.clone(), 2)));
         lanes.dealt_with(&a, None);
         lanes.dealt_with(&b, None);
-        assert!(lanes.lanes.is_empty() && lanes.kept == 0);
+        assert!(lanes.lanes.is_empty() && lanes.kept == 0 && lanes.waiting == 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_fail_come_last_and_leave_room() {
+        let names: Vec<String> = (0..20).map(|n| format!("f{n:02}")).collect();
+        let mut all: Vec<(&str, u64)> = names.iter().map(String::as_str).zip(1..).collect();
+        all.extend([("well", 90), ("well", 91)]);
+        let mut lanes = lanes(&all);
+        for _ in &names {
+            let (key, _) = taken(&mut lanes).unwrap();
+            lanes.failed(&key, Instant::now());
+        }
+        // Its events are the youngest of all.
+        let (well, first) = taken(&mut lanes).unwrap();
+        assert_eq!((well.1.as_str(), first), ("well", 90));
+        let failing: Vec<Key> = (0..FAILING_MAX)
+            .map(|_| taken(&mut lanes).unwrap().0)
+            .collect();
+        assert_eq!(taken(&mut lanes), None, "no more of them at once");
+        assert_eq!(lanes.next_at(), None, "until one has ended");
+        lanes.dealt_with(&well, None);
+        assert_eq!(taken(&mut lanes), Some((well, 91)));
+        lanes.failed(&failing[0], Instant::now() + Duration::from_secs(60));
+        assert!(lanes.next_at().is_some() && taken(&mut lanes).is_some());
+    }
+
+    #[test]
+    fn what_is_not_taken_yet_is_left_where_it_is_once_very_many_wait() {
+        assert!(size_of::<Held>() <= 24);
+        let lanes = |waiting| Lanes {
+            waiting,
+            ..Lanes::default()
+        };
+        assert!(!lanes(PLACES_MAX - 1).is_full() && lanes(PLACES_MAX).is_full());
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,10 +67,11 @@ fn build(profile: &Path) -> io::Result<()> {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // The whole workspace, because it decides the features of the dependencies: with those that
-    // the test was built with, nothing is compiled twice.
+    // The whole workspace and a test, because these decide the features of the dependencies: with those
+    // that the tests were built with, nothing is compiled twice. Else a test waits for minutes.
     command
         .args(["build", "--quiet", "--workspace", "--bin", "evergreen"])
+        .args(["--test", "harness"])
         .args(["--profile", name, "--target-dir"])
         .arg(profile.parent().unwrap_or(profile))
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));

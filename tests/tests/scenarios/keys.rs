@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use evergreen_engine::WorkflowId;
 use evergreen_tests::bench::{PATIENCE, RunningWorker, adopt, offer};
 use evergreen_tests::{Bench, RedisServer, eventually};
 use ninjaone::journal::{self, Entry, EntryId, Journal, Limits};
-use ninjaone::lifecycle::KIND;
+use ninjaone::lifecycle::{Credential, KIND};
 use ninjaone::provider::InstanceUrl;
 use ninjaone::service::{AdoptOptions, Adopted, App, ClientConnect, Recovery, TokenAsk, UsePlace};
 use ninjaone::simulator::{ClientApp, SeededGrant};
@@ -192,12 +194,13 @@ async fn keys_in_use(redis: &RedisServer) -> Vec<String> {
 
 /// An entry that stays in a journal: its grant is not known to the store.
 pub(crate) fn stranded(ring: &str) -> Entry {
-    let grant = GrantId::random();
+    left_behind(ring, "gone/prod@user", GrantId::random())
+}
+
+/// A pair that the first refresh of this grant has brought, and nobody has stored.
+fn left_behind(ring: &str, id: &str, grant: GrantId) -> Entry {
     let place = Place::Journal {
-        workflow: Workflow {
-            kind: KIND,
-            id: "gone/prod@user",
-        },
+        workflow: Workflow { kind: KIND, id },
         grant,
         base_generation: 0,
     };
@@ -208,7 +211,7 @@ pub(crate) fn stranded(ring: &str) -> Entry {
     Entry {
         id: EntryId::random(),
         kind: KIND.to_owned(),
-        workflow: "gone/prod@user".to_owned(),
+        workflow: id.to_owned(),
         grant,
         base_generation: 0,
         claim: "0123456789abcdef".to_owned(),
@@ -219,6 +222,55 @@ pub(crate) fn stranded(ring: &str) -> Entry {
         stamp: 0,
         sealed: KeyRing::parse(ring).unwrap().seal_pair(&place, &pair),
     }
+}
+
+#[tokio::test]
+async fn s41_a_pair_kept_apart_under_a_key_that_is_gone_is_told_of_before_anybody_is_asked_to_consent()
+ {
+    let bench = Bench::with_a_clock(life(3600)).await;
+    let (old, new) = (bench.keys().to_owned(), fresh());
+    let grant = bench.seed(1).remove(0);
+    let name = target(&grant);
+    let app = bench.app("old");
+    adopt(&app, &grant).await;
+    app.refresh(&name).await.unwrap();
+    let id = format!("{}@user", name.integration);
+    let workflow = WorkflowId::new(KIND, &id).unwrap();
+    let view = app.engine().read::<Credential>(&workflow, false).await;
+    let stored = view.unwrap().unwrap().machine.unwrap().0.grant.unwrap();
+    let lost = Journal::open(&bench.journals(), "a-lost-worker", Limits::default()).unwrap();
+    let entry = left_behind(&old, &id, stored.id);
+    lost.put(entry).await.unwrap();
+    lost.close().await.unwrap();
+    let heir = bench.app("heir");
+    heir.replay_journal().await;
+    bench.settle(&heir).await;
+    assert_eq!(heir.status(&name).await.unwrap().quarantined, 1);
+
+    // The stored pair is sealed anew by the next refresh; the other one is not.
+    let both = app_with(&bench, "both", &format!("{new},{old}"));
+    both.refresh(&name).await.unwrap();
+    let handle = bench.simulator.handle();
+    handle.revoke(&grant.chain);
+    let requests = handle.totals().requests;
+    let alone = app_with(&bench, "new", &new);
+    let status = alone.refresh(&name).await.unwrap();
+    assert_eq!((status.state.as_str(), status.reason), ("Active", None));
+    assert_eq!(status.attention.as_deref(), Some("undecryptable"));
+    let why = status.provider.unwrap().description.unwrap();
+    assert!(why.contains(id_of(&old)), "{why}");
+    assert_eq!(handle.totals().requests, requests + 1, "and no hot loop");
+
+    // With the key it is tried, and only then the verdict comes.
+    both.refresh(&name).await.unwrap();
+    bench.pass(&both, Duration::from_secs(1)).await;
+    let status = both.status(&name).await.unwrap();
+    assert_eq!(
+        (status.state.as_str(), status.quarantined),
+        ("ReconnectRequired", 0),
+        "{status:#?}"
+    );
+    assert_eq!(handle.totals().requests, requests + 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

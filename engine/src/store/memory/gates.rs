@@ -55,6 +55,12 @@ impl Gates {
 impl Gate {
     fn enter(&mut self, now: Millis, ask: &Enter) -> Entered {
         let bounds = &ask.bounds;
+        if self.places.get(&ask.place).is_some_and(|ends| *ends > now) {
+            return Entered::In {
+                wait: 0,
+                troubled: true,
+            };
+        }
         if self.paused_until > now {
             return Entered::Paused {
                 left: self.paused_until - now,

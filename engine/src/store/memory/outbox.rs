@@ -104,7 +104,8 @@ impl Stream {
         if drained.lost > 0 {
             reader.lost += drained.lost;
             let (lost, in_all) = (drained.lost, reader.lost);
-            let gap = gap(ask.partition, &ask.reader, lost, in_all, rfc3339(ask.at));
+            let at = (now, rfc3339(ask.at));
+            let gap = gap(ask.partition, &ask.reader, (lost, in_all), at);
             self.append(now, gap, ask.events_max);
         }
         drained

@@ -237,6 +237,9 @@ impl Drawing {
     }
 
     fn disk_full(&mut self, at: Duration) -> Option<What> {
+        if at < self.redis_at {
+            return None;
+        }
         let span = self
             .dice
             .span(Duration::from_secs(1), Duration::from_secs(8));

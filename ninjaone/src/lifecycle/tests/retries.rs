@@ -127,6 +127,19 @@ fn who_found_no_place_keeps_its_turn_among_those_that_are_due() {
 }
 
 #[test]
+fn who_is_turned_away_comes_again_in_a_while_and_behind_no_pause() {
+    let mut life = Life::scheduled();
+    life.now = life.timer.unwrap() + HOUR;
+    life.hear(&Input::TimerFired);
+    life.hear(&Input::Held { until: 1_500 });
+    assert_eq!(life.timer, Some(life.now + 1_500));
+    let Phase::Scheduled { not_before, .. } = &life.phase else {
+        panic!("{:?}", life.phase);
+    };
+    assert_eq!(*not_before, None);
+}
+
+#[test]
 fn only_the_first_token_of_somebody_who_connects_goes_through_an_open_breaker() {
     let mut life = Life::unborn();
     life.name = "acme/prod@client";

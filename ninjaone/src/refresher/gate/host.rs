@@ -3,17 +3,54 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evergreen_engine::Millis;
+use evergreen_engine::store::GateBounds;
+use tokio::time::Instant;
+
+use super::away::Away;
 use super::line::Line;
+
+/// How long a host counts as slow after it has kept somebody waiting too long.
+const SLOW_FOR: Duration = Duration::from_secs(10);
+/// The least that one stays away who is turned away.
+const AWAY_MIN: Duration = Duration::from_millis(200);
+/// And the most, however many are.
+const AWAY_MAX: Duration = Duration::from_secs(300);
+
+/// Whether a process reaches a host: like a breaker, by the store's time.
+#[derive(Default)]
+struct Reach {
+    /// In a row.
+    failed: u32,
+    opened: u32,
+    until: Millis,
+}
 
 pub(super) struct Host {
     pub(super) name: String,
     pub(super) line: Arc<Line>,
+    /// Whether this process reaches it, as others may or may not.
+    reach: Mutex<Reach>,
+    /// Those that have a place, and how often this process had heard of a pause when they got it.
+    entered: Mutex<HashMap<String, u64>>,
+    /// The fleet's gate for it.
+    pub(super) away: Away,
+    /// When the next of those that are turned away may come again.
+    next_turn: Mutex<Instant>,
+    /// Until when it counts as slower than what is due.
+    slow_until: Mutex<Option<Instant>>,
     /// The fleet's gate wants to hear of answers.
     pub(super) troubled: AtomicBool,
     /// The fleet does not know of a pause that this process knows of.
     pub(super) owes: AtomicBool,
     /// It is named in the table of gates.
     pub(super) named: AtomicBool,
+    /// How many of this process it has let in.
+    pub(super) let_in: AtomicU64,
     /// How often this process has heard of a pause.
     pauses: AtomicU64,
 }
@@ -23,11 +60,104 @@ impl Host {
         Arc::new(Self {
             name: name.to_owned(),
             line: Arc::default(),
+            reach: Mutex::default(),
+            entered: Mutex::default(),
+            away: Away::default(),
+            next_turn: Mutex::new(Instant::now()),
+            slow_until: Mutex::default(),
             troubled: AtomicBool::new(false),
             owes: AtomicBool::new(false),
             named: AtomicBool::new(false),
+            let_in: AtomicU64::new(0),
             pauses: AtomicU64::new(0),
         })
+    }
+
+    /// Somebody waited for a place as long as a turn may and got none, nor did many others.
+    pub(super) fn kept_somebody_waiting(&self) {
+        let until = Instant::now() + SLOW_FOR;
+        *self
+            .slow_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Whether that was lately.
+    pub(super) fn is_slow(&self) -> bool {
+        let until = *self
+            .slow_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// How long one who finds others waiting stays away: as many as may begin in a second come again in one,
+    /// so a long backlog lies in the index and is not claimed in vain.
+    pub(super) fn turn_away(&self, spacing: Duration) -> Duration {
+        let now = Instant::now();
+        let mut next = self
+            .next_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let turn = (*next).clamp(now + AWAY_MIN, now + AWAY_MAX);
+        *next = turn + spacing;
+        turn - now
+    }
+
+    /// One more that did not arrive, at this time of the store. For how long none is sent now, if that begins
+    /// with this one, ms.
+    pub(super) fn not_reached(&self, now: Millis, bounds: &GateBounds) -> Option<Millis> {
+        let mut reach = self.lock_reach();
+        reach.failed = reach.failed.saturating_add(1);
+        let opens = match reach.opened {
+            0 => reach.failed >= bounds.opens_after,
+            _ => now >= reach.until,
+        };
+        if !opens {
+            return None;
+        }
+        let span = bounds.open_first * 2u32.saturating_pow(reach.opened.min(16));
+        let span = Millis::try_from(span.min(bounds.open_max).as_millis()).unwrap_or(0);
+        reach.opened += 1;
+        reach.until = now.saturating_add(span);
+        Some(span)
+    }
+
+    /// One has arrived.
+    pub(super) fn reached(&self) {
+        *self.lock_reach() = Reach::default();
+    }
+
+    /// For how long none is sent from here, if none is, ms.
+    pub(super) fn out_of_reach(&self, now: Millis) -> Option<Millis> {
+        let left = self.lock_reach().until.saturating_sub(now);
+        (left > 0).then_some(left)
+    }
+
+    /// Somebody has a place from now on.
+    pub(super) fn enters(&self, who: &str, pauses: u64) {
+        self.lock_entered().insert(who.to_owned(), pauses);
+    }
+
+    /// And has none any more.
+    pub(super) fn leaves(&self, who: &str) {
+        self.lock_entered().remove(who);
+    }
+
+    /// Whether this process has heard of a pause since then.
+    pub(super) fn was_told_to_stay_away(&self, who: &str) -> bool {
+        let entered = self.lock_entered();
+        entered
+            .get(who)
+            .is_some_and(|pauses| *pauses != self.pauses())
+    }
+
+    fn lock_reach(&self) -> MutexGuard<'_, Reach> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_entered(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.entered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn heard_of_a_pause(&self) {

@@ -41,6 +41,11 @@ impl Line {
 }
 
 impl InLine {
+    /// How many are before it.
+    pub(super) fn before(&self) -> usize {
+        self.line.lock().0.range(..self.place).count()
+    }
+
     /// Returns once nobody is before it.
     pub(super) async fn first(&self) {
         loop {
@@ -77,6 +82,7 @@ mod tests {
         let mut waits = Box::pin(late.first());
         assert!(waits.as_mut().now_or_never().is_none());
         soon.first().await;
+        assert_eq!((soon.before(), late.before()), (0, 1));
         drop(soon);
         waits.await;
     }

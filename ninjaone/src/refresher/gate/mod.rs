@@ -29,11 +29,10 @@ use std::time::Duration;
 use evergreen_engine::platform::Random;
 use evergreen_engine::store::memory::MemoryStore;
 use evergreen_engine::store::{Enter, Entered, GateBounds, GateState, Said, Store, StoreError};
-use evergreen_engine::{Millis, Platform};
+use evergreen_engine::{Millis, Platform, WorkflowId};
 use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::away::Away;
 use self::host::Host;
 use self::slot::Side;
 pub(crate) use self::slot::Slot;
@@ -43,6 +42,15 @@ pub(crate) use self::slot::Slot;
 const LOOK: Duration = Duration::from_millis(25);
 /// Where the clock of this process's own limit begins, ms: later than any span that is reckoned back.
 const OWN_BEGIN: Millis = 1 << 40;
+/// Those of a slow host that wait in this process. More would only keep what belongs to other hosts from
+/// being claimed.
+const LINE_MAX: usize = 2;
+/// A host is slow that lets fewer than so many of a process in while one of them waits as long as it may: those
+/// that a process has claimed ahead.
+const SLOW_BELOW: u64 = 8;
+/// How long one stays away whose process does not reach the host: a quarter of the time for which that does
+/// not try, within these bounds. Not all of it, because another process may take it meanwhile.
+const ELSEWHERE: std::ops::RangeInclusive<Millis> = 1_000..=30_000;
 /// The plain table that names the gates there are.
 const GATES: &str = "gates";
 
@@ -55,7 +63,6 @@ pub struct Gate {
     life: Duration,
     random: Random,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
-    away: Away,
 }
 
 /// Wants to send one request.
@@ -70,14 +77,18 @@ pub(crate) struct Wish<'a> {
     pub(crate) exempt: bool,
     /// Somebody connects: goes through the breaker.
     pub(crate) connecting: bool,
+    /// The store's time.
+    pub(crate) now: Millis,
 }
 
 /// How a wish was answered.
 pub(crate) enum Admitted {
     /// Now.
     In(Slot),
-    /// Not before so long, ms.
+    /// Not before so long, ms: a pause, or an open breaker.
     Held(Millis),
+    /// Others come first, here; to be asked for again after so long, ms, by whoever.
+    Elsewhere(Millis),
 }
 
 /// The host of an instance, as gates and metrics name it.
@@ -101,13 +112,19 @@ impl Gate {
             life,
             random: Arc::clone(&platform.random),
             hosts: Mutex::default(),
-            away: Away::default(),
         }
     }
 
     /// Waits for a place among the requests to a host, for a third of a lease at most.
     pub(crate) async fn enter_soon(&self, wish: &Wish<'_>) -> Option<Admitted> {
-        timeout(self.life / 3, self.enter(wish)).await.ok()
+        let host = self.host(wish.instance_url);
+        let before = host.let_in.load(Ordering::Relaxed);
+        let entered = timeout(self.life / 3, self.enter(wish)).await.ok();
+        let others = host.let_in.load(Ordering::Relaxed) - before;
+        if entered.is_none() && others < SLOW_BELOW {
+            host.kept_somebody_waiting();
+        }
+        entered
     }
 
     /// Waits for a place among the requests to a host, as long as the caller does.
@@ -116,6 +133,16 @@ impl Gate {
         // Nobody is before those who need not wait for the pace.
         let order = if wish.exempt { 0 } else { 1 };
         let turn = host.line.join(wish.expires_at.unwrap_or(1).max(1) * order);
+        if !wish.exempt && !wish.connecting {
+            if let Some(left) = host.out_of_reach(wish.now) {
+                let span = (left / 4).clamp(*ELSEWHERE.start(), *ELSEWHERE.end());
+                return Admitted::Elsewhere(span);
+            }
+            if host.is_slow() && turn.before() >= LINE_MAX {
+                let away = host.turn_away(Duration::from_secs(1) / self.bounds.a_second.max(1));
+                return Admitted::Elsewhere(Millis::try_from(away.as_millis()).unwrap_or(0));
+            }
+        }
         loop {
             turn.first().await;
             let pauses = host.pauses();
@@ -129,6 +156,7 @@ impl Gate {
                     if host.pauses() != pauses {
                         return Admitted::Held(self.own_state(&host.name).pause_left);
                     }
+                    host.let_in.fetch_add(1, Ordering::Relaxed);
                     return Admitted::In(slot);
                 }
                 (Entered::Paused { left } | Entered::Open { left }, _) => {
@@ -145,11 +173,14 @@ impl Gate {
     pub(crate) async fn tell(&self, instance_url: &str, said: Said) -> Millis {
         let host = self.host(instance_url);
         let own = self.tell_own(&host.name, Some(said));
+        if said != Said::Failed {
+            host.reached();
+        }
         if said == Said::Answered && !host.troubled.load(Ordering::Relaxed) {
             return own.pause_left;
         }
         let told = self.fleet.gate_tell(&host.name, Some(said), &self.bounds);
-        match self.away.unless(told).await {
+        match host.away.unless(told).await {
             Some(state) => {
                 let troubled = state
                     != GateState {
@@ -170,13 +201,29 @@ impl Gate {
         }
     }
 
+    /// Tells that this process could not even reach the host, at this time of the store. That is told to
+    /// nobody else: a machine that reaches nobody must not shut the gate for those that do.
+    pub(crate) fn failed_from_here(&self, instance_url: &str, now: Millis) {
+        let host = self.host(instance_url);
+        if let Some(left) = host.not_reached(now, &self.bounds) {
+            tracing::warn!(host = %host.name, "this process does not reach the host; it leaves its integrations to others for {} s", left.div_ceil(1_000));
+        }
+    }
+
+    /// Whether this process has heard of a pause since this workflow got its place: looked at once more
+    /// before the first byte, since the intent was written in between.
+    pub(crate) fn was_told_to_stay_away(&self, instance_url: &str, id: &WorkflowId) -> bool {
+        let host = self.host(instance_url);
+        host.was_told_to_stay_away(&id.to_string())
+    }
+
     /// How the gate of a host stands: the fleet's, or this process's own while that does not answer.
     pub(crate) async fn state(&self, instance_url: &str) -> GateState {
-        let name = host_of(instance_url);
-        let told = self.fleet.gate_tell(name, None, &self.bounds);
-        match self.away.unless(told).await {
+        let host = self.host(instance_url);
+        let told = self.fleet.gate_tell(&host.name, None, &self.bounds);
+        match host.away.unless(told).await {
             Some(state) => state,
-            None => self.own_state(name),
+            None => self.own_state(&host.name),
         }
     }
 
@@ -196,13 +243,13 @@ impl Gate {
 
     /// One try to get a place.
     async fn ask(&self, host: &Arc<Host>, wish: &Wish<'_>) -> (Entered, Option<Slot>) {
-        if !self.away.is_now() {
+        if !host.away.is_now() {
             self.pay(host).await;
             // Whatever becomes of the answer, a place that was given is given back.
             let slot = self.slot(host, Side::Fleet(Arc::clone(&self.fleet)));
             let enter = self.wish(host, &slot, wish);
             let asked = self.fleet.gate_enter(&enter);
-            if let Some(entered) = self.away.unless(asked).await {
+            if let Some(entered) = host.away.unless(asked).await {
                 self.learn(host, entered).await;
                 return kept(entered, slot);
             }
@@ -250,7 +297,8 @@ impl Gate {
             let since = evergreen_engine::time::rfc3339(self.fleet.now().await?);
             self.fleet.table_put(GATES, &host.name, &since).await
         };
-        if self.away.unless(named).await.is_none() {
+        // The table may lie on another node than the gate; it is for those who look on.
+        if !matches!(timeout(away::PATIENCE, named).await, Ok(Ok(()))) {
             host.named.store(false, Ordering::Relaxed);
         }
     }
@@ -264,7 +312,7 @@ impl Gate {
         let pause = Some(Duration::from_millis(left));
         let said = (left > 0).then_some(Said::Throttled { pause });
         let told = self.fleet.gate_tell(&host.name, said, &self.bounds);
-        if self.away.unless(told).await.is_some() {
+        if host.away.unless(told).await.is_some() {
             host.owes.store(false, Ordering::Relaxed);
         }
     }

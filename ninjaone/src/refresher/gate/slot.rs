@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use evergreen_engine::WorkflowId;
 use evergreen_engine::store::Store;
 use futures::FutureExt;
 use tokio::runtime::Handle;
@@ -23,6 +24,8 @@ pub(crate) struct Slot {
     host: Arc<Host>,
     pub(super) place: String,
     side: Option<Side>,
+    /// Who has it, if that was told.
+    who: Option<String>,
 }
 
 impl Slot {
@@ -31,7 +34,16 @@ impl Slot {
             host: Arc::clone(host),
             place,
             side: Some(side),
+            who: None,
         }
+    }
+
+    /// Tells who has it, so that it can be asked later whether a pause has begun since.
+    pub(crate) fn taken_by(mut self, id: &WorkflowId) -> Self {
+        let id = id.to_string();
+        self.host.enters(&id, self.host.pauses());
+        self.who = Some(id);
+        self
     }
 
     /// There was no place, so there is none to be given back.
@@ -42,6 +54,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        if let Some(who) = &self.who {
+            self.host.leaves(who);
+        }
         let Some(side) = self.side.take() else { return };
         let (host, place) = (Arc::clone(&self.host), std::mem::take(&mut self.place));
         match side {

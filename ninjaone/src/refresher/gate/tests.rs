@@ -27,6 +27,7 @@ fn wish() -> Wish<'static> {
         expires_at: None,
         exempt: false,
         connecting: false,
+        now: 0,
     }
 }
 
@@ -40,13 +41,20 @@ fn exempt() -> Wish<'static> {
 async fn enter(gate: &Gate, wish: Wish<'_>) -> Slot {
     match gate.enter(&wish).await {
         Admitted::In(slot) => slot,
-        Admitted::Held(left) => panic!("held for {left} ms"),
+        Admitted::Held(left) | Admitted::Elsewhere(left) => panic!("held for {left} ms"),
+    }
+}
+
+async fn elsewhere(gate: &Gate, wish: Wish<'_>) -> Millis {
+    match gate.enter(&wish).await {
+        Admitted::Elsewhere(span) => span,
+        Admitted::In(_) | Admitted::Held(_) => panic!("not turned away"),
     }
 }
 
 async fn held(gate: &Gate, wish: Wish<'_>) -> Millis {
     match gate.enter(&wish).await {
-        Admitted::In(_) => panic!("let in"),
+        Admitted::In(_) | Admitted::Elsewhere(_) => panic!("let in, or turned away"),
         Admitted::Held(left) => left,
     }
 }
@@ -253,4 +261,107 @@ async fn all_gates_can_be_seen_by_whoever_asks() {
     let states = api.states().await.unwrap();
     assert_eq!(states[0].0, "eu.ninjarmm.com");
     assert_eq!(states[0].1.inside, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_slow_keeps_no_other_host_waiting() {
+    let store = store();
+    let gate = Arc::new(gate(&store));
+    let mut slots = Vec::new();
+    for _ in 0..8 {
+        slots.push(enter(&gate, wish()).await);
+    }
+    let soon = |at| Wish {
+        expires_at: Some(at),
+        ..wish()
+    };
+    // As long as nobody has waited too long, all may wait: what is due lies in its order in the index.
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..LINE_MAX {
+        let gate = Arc::clone(&gate);
+        waiting.spawn(async move { drop(enter(&gate, soon(1_000)).await) });
+    }
+    settle().await;
+    assert!(gate.enter_soon(&soon(2_000)).await.is_none());
+    settle().await;
+    // As many as may begin in a second come again in one.
+    let first = elsewhere(&gate, soon(2_000)).await;
+    assert_eq!(elsewhere(&gate, soon(2_000)).await, first + 20);
+    // What expires sooner than all that wait waits as well, and comes first.
+    let urgent = timeout(Duration::from_secs(1), gate.enter(&soon(500))).await;
+    assert!(urgent.is_err());
+    let other = Wish {
+        instance_url: "https://oc.ninjarmm.com",
+        ..soon(9_000)
+    };
+    let began = Instant::now();
+    drop(enter(&gate, other).await);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(slots);
+    while let Some(ended) = waiting.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_reaches_nobody_shuts_the_gate_for_itself_alone() {
+    let store = store();
+    let (sick, well) = (gate(&store), gate(&store));
+    let at = |now| Wish { now, ..wish() };
+    for _ in 0..5 {
+        drop(enter(&sick, at(1_000)).await);
+        sick.failed_from_here(HOST, 1_000);
+    }
+    // A quarter of ten seconds.
+    assert_eq!(elsewhere(&sick, at(1_000)).await, 2_500);
+    assert_eq!(elsewhere(&sick, at(10_999)).await, 1_000);
+    assert_eq!(well.state(HOST).await.breaker, Breaker::Closed);
+    drop(enter(&well, at(1_000)).await);
+    // The one retry is tried all the same.
+    let retry = Wish {
+        now: 1_000,
+        ..exempt()
+    };
+    drop(enter(&sick, retry).await);
+    drop(enter(&sick, at(11_000)).await);
+    sick.failed_from_here(HOST, 11_000);
+    // Longer each time, and from the beginning once one has arrived.
+    assert_eq!(elsewhere(&sick, at(11_000)).await, 5_000);
+    sick.tell(HOST, Said::Answered).await;
+    sick.failed_from_here(HOST, 11_000);
+    drop(enter(&sick, at(11_000)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_this_process_has_heard_of_meanwhile_is_known_before_the_first_byte() {
+    let gate = gate(&store());
+    let id = |name| WorkflowId::new("k", name).unwrap();
+    let slot = enter(&gate, wish()).await.taken_by(&id("early"));
+    assert!(!gate.was_told_to_stay_away(HOST, &id("early")));
+    let pause = Some(Duration::from_secs(1));
+    gate.tell(HOST, Said::Throttled { pause }).await;
+    assert!(gate.was_told_to_stay_away(HOST, &id("early")));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let _late = enter(&gate, wish()).await.taken_by(&id("late"));
+    assert!(!gate.was_told_to_stay_away(HOST, &id("late")));
+    drop(slot);
+    assert!(!gate.was_told_to_stay_away(HOST, &id("early")), "forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_gate_that_is_away_takes_no_other_with_it() {
+    let store = store();
+    let faulty = FaultyStore::over(Arc::clone(&store));
+    let cut_off = gate(&(Arc::new(faulty.clone()) as Arc<dyn Store>));
+    let other = Wish {
+        instance_url: "https://oc.ninjarmm.com",
+        ..wish()
+    };
+    let pause = Some(Duration::from_secs(60));
+    gate(&store)
+        .tell(other.instance_url, Said::Throttled { pause })
+        .await;
+    faulty.next(Op::Gate, Fault::Away);
+    drop(enter(&cut_off, wish()).await);
+    assert_eq!(held(&cut_off, other).await, 60_000, "the fleet's is asked");
 }

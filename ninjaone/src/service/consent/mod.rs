@@ -268,7 +268,8 @@ impl App {
         );
         let reply = self.0.refresher.endpoint.send(call).await;
         drop(slot);
-        said::tell(&self.0.refresher, instance.as_str(), &reply.answer).await;
+        let when = (said::When::InTime, now);
+        said::tell(&self.0.refresher, instance.as_str(), &reply.answer, when).await;
         let Answer::Granted(granted) = reply.answer else {
             return Err(ConsentError::Provider(reply.detail.to_string()));
         };
@@ -316,6 +317,7 @@ impl App {
             expires_at: None,
             exempt: false,
             connecting: true,
+            now: 0,
         };
         let until = Instant::now() + PLACE;
         let later = |after_s: u64| ServiceError::TryLater {
@@ -329,7 +331,7 @@ impl App {
             let entered = timeout_at(until, self.0.refresher.gate.enter(&wish)).await;
             match entered {
                 Ok(Admitted::In(slot)) => return Ok(slot),
-                Ok(Admitted::Held(left)) => {
+                Ok(Admitted::Held(left) | Admitted::Elsewhere(left)) => {
                     let over = Instant::now() + Duration::from_millis(left);
                     if over > until {
                         return Err(later(left.div_ceil(1_000)));

@@ -47,6 +47,8 @@ const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_millis(500);
 /// Steps in a row of which the workers hear nothing, after which the rest is only counted.
 const DEAF_STEPS_MAX: usize = 2;
+/// Walks over all grants, at most.
+const WALKS_MAX: usize = 5;
 /// Uses that are told one by one.
 pub const STILL_MAX: usize = 1_000;
 
@@ -134,6 +136,38 @@ impl App {
             return Ok(told);
         }
         told.begun = true;
+        // Until a walk finds nothing to do: a worker that lacks the key may have come and gone meanwhile, and
+        // as long as it was there all sealed with the old one.
+        for walk in 1..=WALKS_MAX {
+            let before = told.resealed;
+            self.walk_anew(&key, walk, &mut told, &mut progress).await?;
+            if told.resealed == before || told.still_count > 0 {
+                break;
+            }
+            if walk == WALKS_MAX {
+                told.keep(vec![workers::restless(&key)]);
+            }
+        }
+        let journals = self.journals_drained(&key).await?;
+        told.keep(journals);
+        // Who came meanwhile must have the key as well.
+        told.keep(self.workers_in_the_way(&key).await?);
+        told.done = told.still_count == 0;
+        if told.done {
+            let ids = self.0.refresher.ring.ids().skip(1);
+            told.unused = ids.map(str::to_owned).collect();
+        }
+        Ok(told)
+    }
+
+    /// One walk over all grants, the first of which counts them.
+    async fn walk_anew(
+        &self,
+        key: &str,
+        walk: usize,
+        told: &mut Rotation,
+        progress: &mut impl FnMut(RotationProgress),
+    ) -> Result<(), ServiceError> {
         let mut cursor = None;
         let mut deaf = 0;
         let mut seen = BTreeSet::new();
@@ -142,10 +176,10 @@ impl App {
             // A walk may tell of a workflow twice.
             let ids = some.into_iter().map(|(id, _)| id);
             let ids: Vec<WorkflowId> = ids.filter(|id| seen.insert(id.clone())).collect();
-            told.grants += ids.len();
-            let found = self.look_at(ids, &key).await?;
+            told.grants += if walk == 1 { ids.len() } else { 0 };
+            let found = self.look_at(ids, key).await?;
             let wait = deaf < DEAF_STEPS_MAX;
-            let step = self.reseal_step(found, &key, wait).await?;
+            let step = self.reseal_step(found, key, wait).await?;
             deaf = match step {
                 Step {
                     heard: 0,
@@ -163,23 +197,9 @@ impl App {
             });
             cursor = next;
             if cursor.is_none() {
-                break;
+                return Ok(());
             }
         }
-        let journals = self.journals_drained(&key).await?;
-        told.keep(journals);
-        // Who came meanwhile must have the key as well.
-        told.keep(self.workers_in_the_way(&key).await?);
-        told.done = told.still_count == 0;
-        let used: BTreeSet<&str> = told.still.iter().filter_map(|u| u.key.as_deref()).collect();
-        if told.still_count <= STILL_MAX {
-            let ids = self.0.refresher.ring.ids().skip(1);
-            told.unused = ids
-                .filter(|id| !used.contains(id))
-                .map(str::to_owned)
-                .collect();
-        }
-        Ok(told)
     }
 
     async fn look_at(&self, ids: Vec<WorkflowId>, key: &str) -> Result<Vec<Look>, ServiceError> {

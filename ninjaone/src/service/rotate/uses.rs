@@ -4,11 +4,8 @@ use evergreen_engine::WorkflowId;
 
 use super::super::{App, ServiceError};
 use super::{Use, UsePlace};
-use crate::lifecycle::{Credential, Signal};
+use crate::lifecycle::{Credential, Signal, is_quarantine};
 use crate::vault::Sealed;
-
-/// How the names of pairs begin that are kept apart.
-const APART: &str = "quarantine:";
 
 /// A grant as one reading showed it.
 pub(super) struct Look {
@@ -80,7 +77,7 @@ impl App {
         let mut uses = Vec::new();
         for (slot, text) in &reading.sealed {
             let sealed: Option<Sealed> = text.parse().ok();
-            let place = if slot.starts_with(APART) {
+            let place = if is_quarantine(slot) {
                 UsePlace::Quarantine
             } else {
                 UsePlace::Sealed

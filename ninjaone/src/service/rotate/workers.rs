@@ -75,6 +75,15 @@ impl App {
     }
 }
 
+/// Walk after walk somebody had sealed with another key again.
+pub(super) fn restless(key: &str) -> Use {
+    let why = format!(
+        "grants keep being sealed with another key than {key}: a worker that lacks it starts again and \
+         again; give it the new ring, and run this again"
+    );
+    in_the_way(None, None, why)
+}
+
 /// What a worker lacks.
 fn lacks(id: &str, told: Option<&ToldKeys>, key: &str) -> Option<Use> {
     let why = match told {
