@@ -12,14 +12,19 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Sleep, sleep};
 
 use super::server::Shared;
+
+/// How long a client may take to end a connection on which it has been told everything.
+const LAST_WORD: Duration = Duration::from_secs(30);
 
 const OPEN: u8 = 0;
 const CUT: u8 = 1;
@@ -86,6 +91,7 @@ impl Listener for Cuttable {
         let socket = Socket {
             stream,
             connection: Connection::default(),
+            patience: None,
         };
         (socket, from)
     }
@@ -105,6 +111,8 @@ impl Connected<IncomingStream<'_, Cuttable>> for Connection {
 pub(super) struct Socket {
     stream: TcpStream,
     connection: Connection,
+    /// How long the client's last word is waited for, once nothing more is said to it.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
@@ -181,7 +189,25 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// A client that wanted one answer and no more is told that this was all; what it says to that still
+    /// tells whether it has read the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let socket = &mut *self;
+        if socket.patience.is_none() {
+            ready!(Pin::new(&mut socket.stream).poll_shutdown(cx))?;
+        }
+        let patience = (socket.patience).get_or_insert_with(|| Box::pin(sleep(LAST_WORD)));
+        let patience = patience.as_mut().poll(cx);
+        while socket.connection.state() == OPEN && socket.connection.last().is_some() {
+            let mut room = [0; 64];
+            let mut buffer = ReadBuf::new(&mut room);
+            match Pin::new(&mut socket.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return patience.map(Ok),
+                Poll::Ready(Err(_)) => socket.ended(true),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => socket.ended(false),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

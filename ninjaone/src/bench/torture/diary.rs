@@ -48,6 +48,8 @@ pub(super) struct Diary {
     redis: Vec<Span>,
     /// By workflow: when which worker set out to send its refresh token.
     intents: HashMap<String, Vec<(u64, usize)>>,
+    /// Whom the fleet has asked to reconnect, and when, whatever came of it.
+    verdicts: Vec<(String, u64)>,
 }
 
 impl Diary {
@@ -101,6 +103,18 @@ impl Diary {
     pub(super) fn intended(&mut self, workflow: &str, worker: usize, at: u64) {
         let of = self.intents.entry(workflow.to_owned()).or_default();
         of.push((at, worker));
+    }
+
+    /// A worker has asked for a new consent.
+    pub(super) fn condemned(&mut self, workflow: &str, at: u64) {
+        self.verdicts.push((workflow.to_owned(), at));
+    }
+
+    /// All that were asked for one.
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.verdicts
+            .iter()
+            .map(|(workflow, at)| (workflow.as_str(), *at))
     }
 
     /// Whether any worker has told of what it sets out to send. If none has, nothing can be laid at

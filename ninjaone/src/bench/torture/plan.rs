@@ -202,7 +202,8 @@ impl Drawing {
             .map(|(place, _)| place)
             .collect();
         let alone = well.len() < 2 && self.free_at.len() > 1;
-        if alone || well.is_empty() || at + span > self.span {
+        // What has come back has time for what it finds, before everything is mended.
+        if alone || well.is_empty() || at + span + after > self.span {
             return None;
         }
         let nth = usize::try_from(self.dice.below(well.len() as u64)).unwrap_or(0);

@@ -24,6 +24,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 /// Between carrying out a token request and answering it: about as far away as a provider is, and long
 /// enough for kills to find requests under way.
 const ANSWER_DELAY: &str = "100ms";
+/// How long weather lasts that a number of requests is to meet, if so many do not come.
+const PASSES: Duration = Duration::from_secs(5);
 /// Entries asked for at once.
 const PAGE: usize = 5_000;
 /// As many raw entries the simulator keeps; what a run needs more would be missed.
@@ -206,7 +208,13 @@ fn fault(weather: Weather) -> Fault {
         Weather::Page => (Action::ThrottlePage { status: 200 }, 1),
         Weather::Refused { times } => (Action::Close { reset: true }, times),
     };
-    Fault::new(action).times(times)
+    // Whatever nobody has asked for by then is over: a fleet that stays away for a while must not find all the
+    // weather of that while waiting for it, one failure after the other.
+    let passing = Fault::new(action).lasts(PASSES);
+    Fault {
+        times: Some(times),
+        ..passing
+    }
 }
 
 fn says(status: u16, rotate: bool, retry_after: Option<u64>) -> Action {

@@ -4,7 +4,7 @@
 //! | what must hold | by |
 //! |---|---|
 //! | a grant is lost only if the reply with its last rotation never reached a process, and is then reported as `rotation_lost` | [`Facts::lost`] |
-//! | nobody else is asked to reconnect | the same |
+//! | nobody else is asked to reconnect: not in the end, and not for a moment, unless the reply was lost or on its way then | the same, and [`Facts::condemned`] |
 //! | a refresh token is sent again only after an outcome that the fleet cannot have known, or that spent nothing | [`Facts::sent_again`] |
 //! | what people ended is not used any more, and is in the store no more | [`Facts::resurrected`] |
 //! | everybody else is well: refreshed once more after all that, with what the store had | [`Facts::ended`] |
@@ -138,6 +138,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let what = "no worker's log tells who sends what, so nothing can be attributed";
         verdict.broken(Promise::Process, "", what.to_owned());
     }
+    facts.condemned(&mut verdict);
     facts.sent_again(&mut verdict);
     facts.resurrected(&chains, &mut verdict);
     facts.ended(&chains, &mut verdict);
@@ -216,6 +217,38 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whoever was asked to reconnect, if only until a late pair healed it: at that moment the reply to the
+    /// last rotation was not there yet, or something had kept it from being known.
+    fn condemned(&self, verdict: &mut Verdict) {
+        for (name, at) in self.diary.verdicts() {
+            let mine = |chain: &str| {
+                let mut of = self.consents.iter().filter(|c| c.integration == name);
+                of.any(|consent| consent.chain == chain)
+            };
+            let mut before = self.entries.iter().rev().filter(|entry| {
+                let chain = entry.chain.as_ref();
+                entry.at_ms <= at
+                    && entry.rotated
+                    && chain.is_some_and(|chain| mine(chain.as_str()))
+            });
+            let Some(last) = before.next() else { continue };
+            let there = last.settled_at_ms.filter(|there| *there <= at);
+            let Some(read) = there.filter(|_| last.delivery == Delivery::Sent) else {
+                continue;
+            };
+            let sender = self.diary.sender(name, last.at_ms);
+            if self.diary.broke_off(sender, read, at).is_none() {
+                let what = format!(
+                    "it was asked to reconnect {} ms after the reply to request {} had been read, and nothing had \
+                     befallen its reader",
+                    at - read,
+                    last.seq
+                );
+                verdict.broken(Promise::FalseReconnectRequired, name, what);
+            }
+        }
+    }
+
     /// Every refresh token that came more than once.
     fn sent_again(&self, verdict: &mut Verdict) {
         let mut last: HashMap<&str, &Entry> = HashMap::new();
@@ -247,8 +280,10 @@ impl<'a> Facts<'a> {
             verdict.again.nothing_said += 1;
             return;
         }
+        // A rejection that comes when its deadline is over is nobody's; only a pair is delivered all the same.
+        let in_time = |at: u64| before.issued || at - before.at_ms <= self.lease_ms;
         // Two clocks of one machine, read one after the other.
-        let Some(sent) = known_at.filter(|at| *at <= entry.at_ms) else {
+        let Some(sent) = known_at.filter(|at| *at <= entry.at_ms && in_time(*at)) else {
             verdict.again.unanswered += 1;
             return;
         };

@@ -48,7 +48,8 @@ struct Line {
     level: String,
     target: String,
     message: Option<String>,
-    /// Of a transition, the state that it led to.
+    /// Of a transition, the state that it came from, and the one that it led to.
+    from: Option<String>,
     to: Option<String>,
     workflow: Option<String>,
 }
@@ -95,11 +96,17 @@ fn hear(worker: usize, text: &str, pages: &mut Pages) -> bool {
     };
     let message = line.message.as_deref().unwrap_or_default();
     if line.target == TRANSITIONS {
-        if line.to.as_deref() == Some("Refreshing")
-            && let Some(workflow) = &line.workflow
+        if let Some(workflow) = &line.workflow
             && let Some(at) = milliseconds(&line.timestamp)
         {
-            pages.diary.intended(integration(workflow), worker, at);
+            let (name, from) = (integration(workflow), line.from.as_deref());
+            match line.to.as_deref() {
+                Some("Refreshing") => pages.diary.intended(name, worker, at),
+                Some("ReconnectRequired") if from != line.to.as_deref() => {
+                    pages.diary.condemned(name, at);
+                }
+                _ => {}
+            }
         }
     } else if line.level == "WARN" || line.level == "ERROR" {
         let said = format!("{}: {message}", line.level.to_lowercase());
@@ -135,6 +142,14 @@ mod tests {
         let other = INTENT.replace("Refreshing", "ReconnectRequired");
         hear(1, &other, &mut pages);
         assert_eq!(pages.diary.sender("acme/prod", at + 10), Some(2));
+        // Told there once, however often it is looked at.
+        hear(
+            1,
+            &other.replace("\"Scheduled\"", "\"ReconnectRequired\""),
+            &mut pages,
+        );
+        let told: Vec<_> = pages.diary.verdicts().collect();
+        assert_eq!(told, [("acme/prod", at)]);
     }
 
     #[test]

@@ -170,12 +170,12 @@ fn refreshed(chain: &Name) -> Entry {
 }
 
 /// A refresh on a connection of its own, sent and not yet read.
-async fn asked(bench: &Bench, token: &str) -> TcpStream {
+async fn asked(bench: &Bench, token: &str, connection: &str) -> TcpStream {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     let body = form.extend_pairs(refresh_form(token)).finish();
     let mut stream = TcpStream::connect(bench.simulator.addr()).await.unwrap();
     let request = format!(
-        "POST /ws/oauth/token HTTP/1.1\r\nhost: h\r\n\
+        "POST /ws/oauth/token HTTP/1.1\r\nhost: h\r\nconnection: {connection}\r\n\
          content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -183,8 +183,8 @@ async fn asked(bench: &Bench, token: &str) -> TcpStream {
     stream
 }
 
-#[tokio::test]
-async fn an_answer_in_the_socket_of_a_client_that_dies_was_not_read() {
+/// What the ledger has of an answer, where the client keeps its connection, or wanted one answer only.
+async fn in_the_socket_of_one_that_dies(connection: &str) {
     let bench = strict().await;
     let grants = bench.simulator.handle().seed(SeedRequest::count(2));
     let grants = grants.unwrap();
@@ -194,20 +194,28 @@ async fn an_answer_in_the_socket_of_a_client_that_dies_was_not_read() {
             entry.delivery == delivery && entry.chain.as_ref().is_some_and(|c| c.as_str() == chain)
         }
     };
-    let mut reads = asked(&bench, grants[0].refresh_token.as_deref().unwrap()).await;
+    let token = |nth: usize| grants[nth].refresh_token.clone().unwrap();
+    let mut reads = asked(&bench, &token(0), connection).await;
     let mut answer = Vec::new();
     while !answer.ends_with(b"}") {
         assert_ne!(in_time(reads.read_buf(&mut answer)).await.unwrap(), 0);
     }
     drop(reads);
 
-    let dies = asked(&bench, grants[1].refresh_token.as_deref().unwrap()).await;
+    let dies = asked(&bench, &token(1), connection).await;
     in_time(dies.readable()).await.unwrap();
     bench.entry(of(1, Delivery::Sent)).await;
     drop(dies);
     let entry = bench.entry(of(1, Delivery::Unread)).await;
     assert!(entry.rotated && entry.settled_at_ms.is_some());
     bench.entry(of(0, Delivery::Sent)).await;
+}
+
+#[tokio::test]
+async fn an_answer_in_the_socket_of_a_client_that_dies_was_not_read() {
+    in_the_socket_of_one_that_dies("keep-alive").await;
+    // As the workers ask.
+    in_the_socket_of_one_that_dies("close").await;
 }
 
 #[test]

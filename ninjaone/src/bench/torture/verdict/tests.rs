@@ -100,6 +100,46 @@ fn whoever_is_refreshed_after_it_all_is_well_and_whoever_is_not_is_not() {
 }
 
 #[test]
+fn a_rejection_past_its_deadline_is_nobodys_and_a_pair_is_delivered() {
+    let run = |late: u64, presented| {
+        let mut run = Run::new();
+        run.sends(0, 1_000, Presented::Current).delivery = Delivery::Eaten;
+        run.sends(0, 2_000, presented).settled_at_ms = Some(2_000 + late);
+        run.sends(0, 30_000, Presented::Spent);
+        run.refuses_to_go_on("rotation_lost");
+        run.judge().again.unanswered
+    };
+    assert_eq!(run(LEASE_MS, Presented::Spent), 1, "the eaten one alone");
+    assert_eq!(run(LEASE_MS + 1, Presented::Spent), 2);
+    assert_eq!(run(LEASE_MS + 1, Presented::Current), 1);
+}
+
+#[test]
+fn nobody_is_asked_to_reconnect_for_a_moment_whose_reply_was_there() {
+    let run = |asked_at| {
+        let mut run = Run::new();
+        run.sends(0, 1_000, Presented::Current);
+        run.sends(1, 20_000, Presented::Current);
+        run.diary.condemned(NAME, asked_at);
+        run.diary.condemned("somebody/else", asked_at);
+        // Healed, and well in the end.
+        run.sends(2, 30_000, Presented::Current);
+        run
+    };
+    assert_eq!(run(25_000).broken(), [Promise::FalseReconnectRequired]);
+    assert_eq!(run(20_050).broken(), [], "it was on its way");
+    let mut eaten = run(25_000);
+    eaten.entries[1].delivery = Delivery::Eaten;
+    assert_eq!(eaten.broken(), []);
+    let mut killed = run(25_000);
+    killed.diary.died(0, 20_150, 20_150);
+    assert_eq!(killed.broken(), []);
+    let mut another = run(25_000);
+    another.diary.died(1, 20_150, 20_150);
+    assert_eq!(another.broken(), [Promise::FalseReconnectRequired]);
+}
+
+#[test]
 fn a_grant_is_lost_only_with_a_reply_that_nobody_read() {
     for (delivery, excused) in [
         (Delivery::Eaten, true),
