@@ -70,13 +70,12 @@ impl Keeper {
     ) -> Option<Result<T, JournalError>> {
         let answer = timeout(DISK_PATIENCE, asked).await.ok();
         let hangs = answer.is_none();
-        if hangs && !self.hangs.swap(hangs, Ordering::Relaxed) {
+        if !self.hangs.swap(hangs, Ordering::Relaxed) && hangs {
             tracing::error!(
                 doing,
                 "the journal's disk does not answer; pairs are committed without waiting for it"
             );
         }
-        self.hangs.store(hangs, Ordering::Relaxed);
         answer
     }
 

@@ -98,20 +98,24 @@ async fn nothing_was_lost(mut fleet: Fleet) {
     fleet.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fleet_loses_no_grant_when_sentinels_replace_the_master() {
-    let mut watched = Watched::start(2).await;
-    let url = watched.url();
+/// The master dies under a fleet, and comes back as a replica, which the Sentinels tell it.
+async fn replaced(mut watched: Watched, plan: Plan, store: Vec<(&'static str, String)>) {
     let replica = watched.servers.pop().unwrap();
-    let mut fleet = Fleet::over(PLAN, replica, store(url)).await;
+    let mut fleet = Fleet::over(plan, replica, store).await;
     fleet.watch(|_, _| {}).await;
-    let old = watched.servers[0].port();
+    let old = watched.known_by(0);
     watched.servers[0].kill().await;
     watched.is_replaced(old).await;
     goes_on(&fleet, 1).await;
-    // It comes back as a replica, which the Sentinels tell it.
     watched.servers[0].restart().await;
     nothing_was_lost(fleet).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_loses_no_grant_when_sentinels_replace_the_master() {
+    let watched = Watched::start(2).await;
+    let store = store(watched.url());
+    replaced(watched, PLAN, store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,18 +169,10 @@ async fn a_fleet_follows_sentinels_over_tls() {
     let Some(tls) = Tls::where_offered() else {
         return;
     };
-    let mut watched = Watched::start_over(&tls, 2).await;
+    let watched = Watched::start_over(&tls, 2).await;
     let url = watched.url();
     assert!(url.starts_with("rediss+sentinel://"));
-    let replica = watched.servers.pop().unwrap();
-    let mut fleet = Fleet::over(SMALL, replica, trusting(&tls, url)).await;
-    fleet.watch(|_, _| {}).await;
-    let old = watched.known_by(0);
-    watched.servers[0].kill().await;
-    watched.is_replaced(old).await;
-    goes_on(&fleet, 1).await;
-    watched.servers[0].restart().await;
-    nothing_was_lost(fleet).await;
+    replaced(watched, SMALL, trusting(&tls, url)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

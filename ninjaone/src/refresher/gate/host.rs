@@ -1,10 +1,8 @@
 //! What one process remembers of one host.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evergreen_engine::Millis;
@@ -76,18 +74,12 @@ impl Host {
     /// Somebody waited for a place as long as a turn may and got none, nor did many others.
     pub(super) fn kept_somebody_waiting(&self) {
         let until = Instant::now() + SLOW_FOR;
-        *self
-            .slow_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(until);
+        *lock(&self.slow_until) = Some(until);
     }
 
     /// Whether that was lately.
     pub(super) fn is_slow(&self) -> bool {
-        let until = *self
-            .slow_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let until = *lock(&self.slow_until);
         until.is_some_and(|until| until > Instant::now())
     }
 
@@ -95,10 +87,7 @@ impl Host {
     /// so a long backlog lies in the index and is not claimed in vain.
     pub(super) fn turn_away(&self, spacing: Duration) -> Duration {
         let now = Instant::now();
-        let mut next = self
-            .next_turn
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(&self.next_turn);
         let turn = (*next).clamp(now + AWAY_MIN, now + AWAY_MAX);
         *next = turn + spacing;
         turn - now
@@ -107,7 +96,7 @@ impl Host {
     /// One more that did not arrive, at this time of the store. For how long none is sent now, if that begins
     /// with this one, ms.
     pub(super) fn not_reached(&self, now: Millis, bounds: &GateBounds) -> Option<Millis> {
-        let mut reach = self.lock_reach();
+        let mut reach = lock(&self.reach);
         reach.failed = reach.failed.saturating_add(1);
         let opens = match reach.opened {
             0 => reach.failed >= bounds.opens_after,
@@ -125,39 +114,31 @@ impl Host {
 
     /// One has arrived.
     pub(super) fn reached(&self) {
-        *self.lock_reach() = Reach::default();
+        *lock(&self.reach) = Reach::default();
     }
 
     /// For how long none is sent from here, if none is, ms.
     pub(super) fn out_of_reach(&self, now: Millis) -> Option<Millis> {
-        let left = self.lock_reach().until.saturating_sub(now);
+        let left = lock(&self.reach).until.saturating_sub(now);
         (left > 0).then_some(left)
     }
 
     /// Somebody has a place from now on.
     pub(super) fn enters(&self, who: &str, pauses: u64) {
-        self.lock_entered().insert(who.to_owned(), pauses);
+        lock(&self.entered).insert(who.to_owned(), pauses);
     }
 
     /// And has none any more.
     pub(super) fn leaves(&self, who: &str) {
-        self.lock_entered().remove(who);
+        lock(&self.entered).remove(who);
     }
 
     /// Whether this process has heard of a pause since then.
     pub(super) fn was_told_to_stay_away(&self, who: &str) -> bool {
-        let entered = self.lock_entered();
+        let entered = lock(&self.entered);
         entered
             .get(who)
             .is_some_and(|pauses| *pauses != self.pauses())
-    }
-
-    fn lock_reach(&self) -> MutexGuard<'_, Reach> {
-        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_entered(&self) -> MutexGuard<'_, HashMap<String, u64>> {
-        self.entered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn heard_of_a_pause(&self) {
@@ -167,4 +148,8 @@ impl Host {
     pub(super) fn pauses(&self) -> u64 {
         self.pauses.load(Ordering::Relaxed)
     }
+}
+
+fn lock<T>(place: &Mutex<T>) -> MutexGuard<'_, T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -58,6 +58,16 @@ async fn what_a_turn_leaves_behind_is_told_from_what_is_carried_and_what_is_stor
     assert!(keeper.has_left_over());
 }
 
+/// With a new key, over a disk that is none.
+fn in_memory() -> Keeper {
+    let key = KeyRing::generate().unwrap();
+    let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
+    let disk = crate::journal::MemoryDisk::default();
+    let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
+    let salt = Arc::new(FingerprintKey::random());
+    Keeper::new(Arc::new(ring), salt, journal.unwrap())
+}
+
 /// A disk of which nobody hears until it is let go on.
 struct Hung(std::sync::mpsc::Receiver<()>, crate::journal::MemoryDisk);
 
@@ -128,12 +138,7 @@ async fn a_disk_that_hangs_keeps_no_pair_from_being_committed() {
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_ages_only_where_somebody_sees_that_the_store_is_there() {
-    let key = KeyRing::generate().unwrap();
-    let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
-    let disk = crate::journal::MemoryDisk::default();
-    let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
-    let salt = Arc::new(FingerprintKey::random());
-    let keeper = Keeper::new(Arc::new(ring), salt, journal.unwrap());
+    let keeper = in_memory();
     let id = WorkflowId::new(crate::lifecycle::KIND, "acme/prod@user").unwrap();
     for _ in 0..2 {
         let carried = keeper.put(&id, "claim", &issued()).await.unwrap();
@@ -147,12 +152,7 @@ async fn an_entry_ages_only_where_somebody_sees_that_the_store_is_there() {
 
 #[tokio::test]
 async fn what_is_in_no_store_is_replayed_before_what_only_waits_for_a_disk() {
-    let key = KeyRing::generate().unwrap();
-    let ring = KeyRing::parse(key.printable.expose_secret()).unwrap();
-    let disk = crate::journal::MemoryDisk::default();
-    let journal = Journal::over(Box::new(disk.clone()), &disk.bytes(), Limits::default());
-    let salt = Arc::new(FingerprintKey::random());
-    let keeper = Keeper::new(Arc::new(ring), salt, journal.unwrap());
+    let keeper = in_memory();
     let id = |name: &str| WorkflowId::new(crate::lifecycle::KIND, name).unwrap();
     for (at, name) in (1..).zip(["acme/a@user", "acme/c@user", "acme/b@user", "acme/c@user"]) {
         let issued = Issued {
