@@ -1,7 +1,7 @@
 //! A private Redis for the tests of the stores, and the two stores side by side.
 //!
 //! `EVERGREEN_TEST_REDIS_URL` names a server to use instead; `EVERGREEN_TEST_REDIS_SERVER` the program
-//! to start, where it is not the `redis-server` of the path.
+//! to start, where it is neither the one that `scripts/test-redis` has fetched nor that of the path.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
@@ -12,6 +12,7 @@ pub(crate) mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use redis::aio::MultiplexedConnection;
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use self::forming::{tell, until};
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
-pub(crate) use self::topology::{Cluster, Place, Watched, holder};
+pub(crate) use self::topology::{Cluster, Place, Watched, holder, sentinels_url};
 
 /// When every test begins: a time whose digits all count.
 pub(crate) const BEGIN: Millis = 1_763_700_000_123;
@@ -52,8 +53,8 @@ struct Own {
 impl Own {
     /// The running server; `None` where it would not start, because the port is taken.
     fn run(&self) -> Option<Child> {
-        let program = std::env::var("EVERGREEN_TEST_REDIS_SERVER");
-        let mut command = Command::new(program.as_deref().unwrap_or("redis-server"));
+        let program = program();
+        let mut command = Command::new(&program);
         if let Some(master) = self.watches {
             // A Sentinel writes what it learns into its configuration.
             let file = self.folder.path().join("sentinel.conf");
@@ -73,7 +74,7 @@ impl Own {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server must be installed, or EVERGREEN_TEST_REDIS_URL set");
+            .unwrap_or_else(|error| panic!("{program:?}: {error}; scripts/test-redis fetches one"));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = lines.by_ref().map_while(Result::ok).any(|line| {
             line.contains("Ready to accept connections") || line.contains("+monitor master")
@@ -214,6 +215,20 @@ impl Server {
         let count = line.and_then(|line| line.split(',').next());
         count.map_or(0, |count| count.parse().unwrap())
     }
+}
+
+/// The `redis-server` to start.
+fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("EVERGREEN_TEST_REDIS_SERVER") {
+        return named.into();
+    }
+    // Cargo's target directory, in which this test lies.
+    let test = std::env::current_exe().unwrap();
+    let mut fetched = test
+        .ancestors()
+        .map(|above| above.join("test-redis/redis-server"));
+    let fetched = fetched.find(|path| path.is_file());
+    fetched.unwrap_or_else(|| "redis-server".into())
 }
 
 /// Options of a fresh key space at a URL.

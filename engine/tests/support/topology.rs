@@ -45,15 +45,19 @@ impl Watched {
     }
 
     pub(crate) fn url(&self) -> String {
-        let hosts = hosts(&self.sentinels);
-        format!("redis+sentinel://{hosts}/0?master={MASTER}")
+        sentinels_url(&self.sentinels)
     }
 
     /// The server that the Sentinels call master, once that is not `old`.
     pub(crate) async fn successor(&self, old: u16) -> usize {
+        self.told_by(0, old).await
+    }
+
+    /// The server that this Sentinel calls master, once that is not `old`.
+    pub(crate) async fn told_by(&self, sentinel: usize, old: u16) -> usize {
         let port = until("another master", async || {
             let (_, port): (String, String) = tell(
-                self.sentinels[0].port(),
+                self.sentinels[sentinel].port(),
                 &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER],
             )
             .await
@@ -69,6 +73,11 @@ impl Watched {
         let found = self.servers.iter().position(|server| server.port() == port);
         found.expect("one of ours")
     }
+}
+
+/// The way that these Sentinels know.
+pub(crate) fn sentinels_url(sentinels: &[Server]) -> String {
+    format!("redis+sentinel://{}/0?master={MASTER}", hosts(sentinels))
 }
 
 /// A cluster; its first servers were masters at the beginning, and replica `i` follows master `i`.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use evergreen_engine::WorkflowId;
-use evergreen_engine::store::redis::RedisOptions;
+use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 
 use crate::fleet::{Fleet, options};
-use crate::support::{Cluster, Watched, tell, until};
+use crate::support::{Cluster, Watched, sentinels_url, tell, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_sentinels_promote_goes_on_where_the_master_ended() {
@@ -18,6 +18,31 @@ async fn a_replica_that_sentinels_promote_goes_on_where_the_master_ended() {
     watched.successor(old).await;
     fleet.has_beaten(1, |_| true).await;
     fleet.holds_together().await;
+}
+
+/// A replica that cannot turn to the new master keeps the failover from being over, and the Sentinel that
+/// leads it describes the old master meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_new_master_is_known_before_the_other_replicas_have_turned_to_it() {
+    let mut watched = Watched::start(2).await;
+    let options = options(&watched.url(), 0);
+    RedisStore::connect(options.clone()).await.unwrap();
+    watched.servers[0].has_replicas(2).await;
+    for replica in &watched.servers[1..] {
+        let () = tell(replica.port(), &["CONFIG", "SET", "masteruser", "nobody"])
+            .await
+            .unwrap();
+    }
+    let old = watched.servers[0].port();
+    watched.servers[0].end();
+    for (asked, sentinel) in watched.sentinels.iter().enumerate() {
+        watched.told_by(asked, old).await;
+        let options = RedisOptions {
+            url: sentinels_url(std::slice::from_ref(sentinel)),
+            ..options.clone()
+        };
+        RedisStore::connect(options).await.unwrap();
+    }
 }
 
 /// The replica misses what came while it stood still. None of that was acknowledged, so nothing that

@@ -3,6 +3,9 @@
 //! One Sentinel alone may be cut off together with a master that was replaced long ago, and after a
 //! failover those that did not lead it hear of it a little later. So all are asked at once, and among
 //! what they say the highest configuration epoch counts, which is how they decide among themselves.
+//! The one that leads a failover has the new epoch as soon as the new master is promoted, but goes on to
+//! describe the old one until the other replicas have turned to it, which may be minutes; only where it is asked
+//! for the address alone does it tell the new one. So it is asked for both.
 //! Once a majority has answered, the others are waited for only a moment longer. Where fewer answer,
 //! these are believed: a fleet should not stop because Sentinels did. The server is then asked itself, and is used only if it
 //! says that it is a master.
@@ -11,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisResult, cmd};
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisResult, pipe};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Mutex;
@@ -44,6 +47,9 @@ struct Opinion {
     epoch: u64,
     master: Endpoint,
 }
+
+/// What one knows of the master, and where it says that the master is.
+type Told = (BTreeMap<String, String>, Option<(String, String)>);
 
 impl Sentinels {
     pub(super) fn new(
@@ -114,16 +120,20 @@ impl Sentinel {
                 None => Fault::Away(format!("the Sentinel {at}: {error}")),
             }
         })?;
-        let field = |name: &str| told.get(name).map(String::as_str).unwrap_or_default();
-        let place = format!("{}:{}", field("ip"), field("port"));
+        let (about, place) = told;
+        let epoch = about
+            .get("config-epoch")
+            .and_then(|epoch| epoch.parse().ok());
+        let place = place.map(|(host, port)| format!("{host}:{port}"));
+        let master = place.and_then(|place| Endpoint::told_by(&place, &self.at.host));
         let strange = || Fault::Away(format!("the Sentinel {} names no master", self.at));
         Ok(Opinion {
-            epoch: field("config-epoch").parse().unwrap_or(0),
-            master: Endpoint::told_by(&place, &self.at.host).ok_or_else(strange)?,
+            epoch: epoch.unwrap_or(0),
+            master: master.ok_or_else(strange)?,
         })
     }
 
-    async fn ask_as_it_is(&self, name: &str) -> RedisResult<BTreeMap<String, String>> {
+    async fn ask_as_it_is(&self, name: &str) -> RedisResult<Told> {
         let mut kept = self.connection.lock().await;
         // Taken out, so that a connection whose answer nobody waited for is not used again.
         let mut connection = match kept.take() {
@@ -136,9 +146,14 @@ impl Sentinel {
                 connecting.await?
             }
         };
-        let mut question = cmd("SENTINEL");
-        question.arg("MASTER").arg(name);
-        let told = question.query_async(&mut connection).await?;
+        // In this order: if it learns something between the two, it is the address that is newer.
+        let mut questions = pipe();
+        questions.cmd("SENTINEL").arg("MASTER").arg(name);
+        questions
+            .cmd("SENTINEL")
+            .arg("GET-MASTER-ADDR-BY-NAME")
+            .arg(name);
+        let told = questions.query_async(&mut connection).await?;
         *kept = Some(connection);
         Ok(told)
     }
