@@ -36,7 +36,8 @@ pub(super) async fn image() -> Option<(String, String)> {
 
 #[derive(Debug)]
 pub(super) struct Container {
-    inner: ContainerAsync<GenericImage>,
+    /// There until it is dropped.
+    inner: Option<ContainerAsync<GenericImage>>,
     docker: Docker,
     paused: bool,
     _guard: Guard,
@@ -63,15 +64,19 @@ impl Container {
         let guard = Guard::new(r#"docker rm --force --volumes "$0""#, inner.id())
             .map_err(|error| format!("the guard of a container: {error}"))?;
         Ok(Self {
-            inner,
+            inner: Some(inner),
             docker,
             paused: false,
             _guard: guard,
         })
     }
 
+    fn inner(&self) -> &ContainerAsync<GenericImage> {
+        self.inner.as_ref().expect("it was not dropped")
+    }
+
     pub(super) async fn peer_address(&self) -> (String, u16) {
-        let about = self.docker.inspect_container(self.inner.id(), None).await;
+        let about = self.docker.inspect_container(self.inner().id(), None).await;
         let about = about.expect("a container can be looked at");
         let networks = about
             .network_settings
@@ -84,7 +89,7 @@ impl Container {
     }
 
     pub(super) async fn pause(&mut self) {
-        self.inner
+        self.inner()
             .pause()
             .await
             .expect("a running container can be paused");
@@ -92,7 +97,7 @@ impl Container {
     }
 
     pub(super) async fn resume(&mut self) {
-        self.inner
+        self.inner()
             .unpause()
             .await
             .expect("a paused container can go on");
@@ -100,7 +105,7 @@ impl Container {
     }
 
     pub(super) async fn runs(&self) -> bool {
-        let running = self.inner.is_running().await;
+        let running = self.inner().is_running().await;
         running.expect("a container can be looked at")
     }
 
@@ -110,7 +115,7 @@ impl Container {
             self.resume().await;
         }
         if self.runs().await {
-            let id = self.inner.id();
+            let id = self.inner().id();
             self.docker
                 .kill_container(id, None)
                 .await
@@ -119,9 +124,28 @@ impl Container {
     }
 
     pub(super) async fn start_again(&mut self) {
-        self.inner
+        self.inner()
             .start()
             .await
             .expect("what started once starts again");
+    }
+}
+
+impl Drop for Container {
+    /// Away from the runtime. Where a container is let go of inside the future that a test's thread waits
+    /// for, testcontainers waits for the engine on that thread, and takes for itself what is to wake the
+    /// future: it then sleeps until something else wakes it, or for ever.
+    fn drop(&mut self) {
+        let inner = self.inner.take();
+        let removal = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime to remove a container on");
+            let _entered = runtime.enter();
+            drop(inner);
+        });
+        // The guard removes what is left.
+        let _ = removal.join();
     }
 }
