@@ -49,7 +49,8 @@ impl Agenda {
     /// Takes over what a look told of one partition. `now`: by the clock that the heads go by.
     pub(crate) fn looked(&mut self, partition: u16, heads: Heads, now: Millis) {
         let here = self.now();
-        let by_ours = |(member, at): (String, Millis)| (member, (at + here).saturating_sub(now));
+        let by_ours =
+            |(member, at): (String, Millis)| (member, at.saturating_add(here).saturating_sub(now));
         let place = usize::from(partition);
         if let (Some(known), Some(told_at)) =
             (self.partitions.get_mut(place), self.told_at.get_mut(place))
@@ -182,6 +183,14 @@ mod tests {
             agenda.next(0, CAP, &none),
             Next::Sleep(Duration::from_millis(400))
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_never_is_never_due() {
+        let none = HashSet::new();
+        let mut agenda = Agenda::new(1);
+        agenda.told(0, heads(&[("k:never", Millis::MAX)]), 100);
+        assert_eq!(agenda.next(0, CAP, &none), Next::Sleep(CAP));
     }
 
     #[tokio::test(start_paused = true)]

@@ -122,9 +122,9 @@ impl Limits {
             "more than nothing: an activity without time is never begun",
         );
         must(
-            self.poll_cap >= Duration::from_millis(10),
+            self.poll_cap >= Duration::from_millis(10) && self.poll_cap <= 60 * second,
             "poll cap",
-            "at least 10ms",
+            "from 10ms to 1m: a message that is lost costs so much",
         );
         must(
             (1..=4096).contains(&self.concurrency),

@@ -20,16 +20,19 @@
 //! round trips, and nothing waits for the end of a pass: what is claimed is judged by its record, and
 //! what is signalled gets its entry with the signal.
 
+mod piecemeal;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::piecemeal::compare;
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::id::WorkflowId;
-use crate::store::{Compared, Page, Place, Reconciled, StoreError};
+use crate::store::{Place, Reconciled, StoreError};
 
 /// Between two steps, unless the key space is too large for it.
 const STEP: Duration = Duration::from_millis(2500);
@@ -55,6 +58,8 @@ const WALKING_AGAIN: Duration = Duration::from_secs(10);
 const WALK: Duration = Duration::from_secs(3600);
 /// Until a walk that somebody else may have begun is asked for again.
 const WALK_AGAIN: Duration = Duration::from_secs(60);
+/// For how long nothing more of a walk is listed after a step that was not answered.
+const WALK_RESTS: Duration = Duration::from_secs(60);
 
 /// What a comparison of everything found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -112,6 +117,10 @@ struct Round {
     walk_at: Instant,
     /// When this worker last said that it walks; `None` while it does not.
     walking: Option<Instant>,
+    /// The last step was not answered, and what lay before it was passed over.
+    passed_over: bool,
+    /// Until when the walk rests, because a step was not answered.
+    walk_rests: Instant,
 }
 
 impl Round {
@@ -125,7 +134,21 @@ impl Round {
             walk: VecDeque::new(),
             walk_at: Instant::now(),
             walking: None,
+            passed_over: false,
+            walk_rests: Instant::now(),
             engine,
+        }
+    }
+
+    /// A part of the store is away. It keeps nobody from looking at the rest: the place that was to be listed
+    /// is passed over, and if that was not it, what was to be compared. Both come again in the next round.
+    fn pass_over(&mut self) {
+        self.walk_rests = Instant::now() + WALK_RESTS;
+        self.passed_over = !self.passed_over || self.pending.is_empty();
+        if self.passed_over {
+            self.index = self.next_partition();
+        } else {
+            self.pending.clear();
         }
     }
 
@@ -138,15 +161,26 @@ impl Round {
 
     /// Compares what was listed, and lists what is next. Answers when the next step is to be.
     async fn step(&mut self) -> Result<Duration, StoreError> {
-        if self.walking.is_none() && Instant::now() >= self.walk_at {
-            self.begin_walk().await?;
+        // Where nobody says whose the walk is, the index is compared all the same.
+        if let Err(error) = self.see_to_the_walk().await {
+            tracing::debug!(%error, "nobody says who walks the records");
+            (self.walking, self.walk_at) = (None, Instant::now() + WALK_AGAIN);
+            self.walk.clear();
         }
-        self.go_on_walking().await?;
         let ends = self.walking.is_some() && self.walk.is_empty();
         let mut places = vec![self.index.clone()];
-        places.extend(self.walk.front().cloned());
+        if Instant::now() >= self.walk_rests {
+            places.extend(self.walk.front().cloned());
+        }
         let store = self.engine.store();
-        let compared = compare(&self.engine, &self.pending, &places).await?;
+        let compared = match compare(&self.engine, &self.pending, &places).await {
+            Err(away @ StoreError::Away { .. }) => {
+                self.pass_over();
+                return Err(away);
+            }
+            compared => compared?,
+        };
+        self.passed_over = false;
         note(&self.engine, &self.pending, &compared.found);
         let mut pages = compared.pages.into_iter();
         let mut pause = STEP;
@@ -172,6 +206,13 @@ impl Round {
             self.is_walk_ours(WALK / 2).await?;
         }
         Ok(pause)
+    }
+
+    async fn see_to_the_walk(&mut self) -> Result<(), StoreError> {
+        if self.walking.is_none() && Instant::now() >= self.walk_at {
+            self.begin_walk().await?;
+        }
+        self.go_on_walking().await
     }
 
     fn next_partition(&self) -> Place {
@@ -215,52 +256,6 @@ impl Round {
         let (store, owner) = (self.engine.store(), self.engine.owner());
         store.turnstile("reconciler:walk", owner, life).await
     }
-}
-
-/// Compares some, and lists places.
-async fn compare(
-    engine: &Engine,
-    ids: &[WorkflowId],
-    places: &[Place],
-) -> Result<Compared, StoreError> {
-    match engine.store().compare(ids, places).await {
-        Err(StoreError::Refused { .. }) => one_by_one(engine, ids, places).await,
-        answer => answer,
-    }
-}
-
-/// Somebody has put something of another type where something of ours belongs. What is refused is
-/// passed over, so that it keeps nobody from looking at the rest.
-async fn one_by_one(
-    engine: &Engine,
-    ids: &[WorkflowId],
-    places: &[Place],
-) -> Result<Compared, StoreError> {
-    let store = engine.store();
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        found.push(match store.reconcile(id).await {
-            Err(StoreError::Refused { .. }) => Reconciled::Unreadable,
-            answer => answer?,
-        });
-    }
-    let mut pages = Vec::with_capacity(places.len());
-    for place in places {
-        let listed = store.compare(&[], std::slice::from_ref(place)).await;
-        pages.extend(match listed {
-            Err(error @ StoreError::Refused { .. }) => {
-                tracing::warn!(?place, %error, "the reconciler passes over a part of the key space");
-                let (members, next) = (Vec::new(), None);
-                vec![Page {
-                    members,
-                    next,
-                    of: 0,
-                }]
-            }
-            answer => answer?.pages,
-        });
-    }
-    Ok(Compared { found, pages })
 }
 
 fn entries(partition: u16) -> Place {

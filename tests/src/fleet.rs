@@ -80,10 +80,20 @@ impl Fleet {
 
     /// The same over the store that these settings name; `redis` is one of its servers.
     pub async fn over(plan: Plan, redis: RedisServer, store: Vec<(&'static str, String)>) -> Self {
+        Self::asking("127.0.0.1:0", plan, redis, store).await
+    }
+
+    /// The same, with the provider at this address.
+    pub async fn asking(
+        provider: &str,
+        plan: Plan,
+        redis: RedisServer,
+        store: Vec<(&'static str, String)>,
+    ) -> Self {
         let mut simulator = Evergreen::with([
             "simulator",
             "--listen",
-            "127.0.0.1:0",
+            provider,
             "--lifetime",
             &format!("{}s", plan.life_s),
             "--response-delay",

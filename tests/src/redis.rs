@@ -179,8 +179,12 @@ impl RedisServer {
 
     /// The port of a process of this machine.
     pub fn port(&self) -> u16 {
+        self.local().port()
+    }
+
+    fn local(&self) -> &Local {
         match &self.backend {
-            Backend::Local(local) => local.port(),
+            Backend::Local(local) => local,
             Backend::Shared | Backend::Container(_) => panic!("{} is no process here", self.url),
         }
     }
@@ -259,6 +263,16 @@ impl RedisServer {
             Backend::Container(container) => container.resume().await,
             Backend::Local(local) => local.resume(),
         }
+    }
+
+    /// Fills the disk of a process of this machine: what it writes to a file from now on is an error.
+    pub fn fill_disk(&self) {
+        self.local().may_write(Some(0));
+    }
+
+    /// Makes room on it again.
+    pub fn free_disk(&self) {
+        self.local().may_write(None);
     }
 
     /// Ends it in order: what it holds is on its disk. [`RedisServer::restart`] starts it again.

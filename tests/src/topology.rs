@@ -13,10 +13,13 @@ mod forming;
 
 use crate::redis::{RedisServer, Sentinel, free_port};
 use crate::tls::Tls;
-use forming::{MASTER, tell, until};
+use forming::{MASTER, SLOTS, tell, until};
 
 /// A replica follows as soon as it is there, and is missed as soon as it is gone.
 const FOLLOWING: [&str; 2] = ["--repl-ping-replica-period", "1"];
+
+/// Masters of a cluster.
+const MASTERS: usize = 3;
 
 /// A master, its replicas, and three Sentinels, two of which decide.
 #[derive(Debug)]
@@ -144,17 +147,17 @@ impl Cluster {
     pub async fn start() -> Self {
         let settings = [&FOLLOWING[..], &forming::NODE].concat();
         let mut servers = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..2 * MASTERS {
             servers.push(RedisServer::start_process(&settings).await);
         }
         let ports: Vec<u16> = servers.iter().map(RedisServer::port).collect();
-        forming::cluster(&ports, 3).await;
+        forming::cluster(&ports, MASTERS).await;
         Self { servers, tls: None }
     }
 
     /// The same, all of whom speak TLS with each other.
     pub async fn start_over(tls: &Tls) -> Self {
-        let meet: Vec<u16> = (0..6).map(|_| free_port()).collect();
+        let meet: Vec<u16> = (0..2 * MASTERS).map(|_| free_port()).collect();
         let mut servers = Vec::new();
         for port in &meet {
             let encrypted = ["--tls-cluster", "yes"];
@@ -162,7 +165,7 @@ impl Cluster {
             servers.push(RedisServer::start_encrypted(tls, *port, &settings).await);
         }
         let ports: Vec<u16> = servers.iter().map(RedisServer::port).collect();
-        forming::cluster_meeting_at(&ports, &meet, 3).await;
+        forming::cluster_meeting_at(&ports, &meet, MASTERS).await;
         Self {
             servers,
             tls: Some(meet),
@@ -178,9 +181,55 @@ impl Cluster {
         format!("{scheme}+cluster://{hosts}")
     }
 
+    /// Another master, for the slot of this key and nothing else; the slot must be empty. It has no replica.
+    pub async fn apart(&self, key: &str) -> RedisServer {
+        let settings = [&FOLLOWING[..], &forming::NODE].concat();
+        let apart = RedisServer::start_process(&settings).await;
+        let port = apart.port().to_string();
+        let () = self.servers[0]
+            .cli(&["CLUSTER", "MEET", "127.0.0.1", &port])
+            .await;
+        let id: String = apart.cli(&["CLUSTER", "MYID"]).await;
+        let slot: u16 = apart.cli(&["CLUSTER", "KEYSLOT", key]).await;
+        let everybody = || self.servers.iter().chain([&apart]);
+        let known = (self.servers.len() + 1).to_string();
+        for server in everybody() {
+            until("a cluster in which all know the new one", async || {
+                let info = server.try_cli::<String>(&["CLUSTER", "INFO"]).await;
+                let info = info.map_err(|error| error.to_string())?;
+                let all = forming::field(&info, "cluster_known_nodes") == known;
+                if all { Ok(()) } else { Err(info) }
+            })
+            .await;
+        }
+        let place = usize::from(slot) / (SLOTS / MASTERS);
+        let owner = &self.servers[place.min(MASTERS - 1)];
+        let owner: String = owner.cli(&["CLUSTER", "MYID"]).await;
+        let slot = slot.to_string();
+        let set = ["CLUSTER", "SETSLOT", &slot];
+        // Whoever was importing it gets a newer epoch with it, which is what convinces the replicas.
+        let () = apart
+            .cli(&[&set[..], &["IMPORTING", &owner]].concat())
+            .await;
+        for server in [&apart].into_iter().chain(&self.servers[..MASTERS]) {
+            let () = server.cli(&[&set[..], &["NODE", &id]].concat()).await;
+        }
+        for server in everybody() {
+            until("a slot that all know where it is", async || {
+                let nodes = server.try_cli::<String>(&["CLUSTER", "NODES"]).await;
+                let nodes = nodes.map_err(|error| error.to_string())?;
+                let mut lines = nodes.lines().map(str::trim);
+                let there = lines.any(|line| line.starts_with(&id) && line.ends_with(&slot));
+                if there { Ok(()) } else { Err(nodes) }
+            })
+            .await;
+        }
+        apart
+    }
+
     /// Returns when the replica of the master at this place has taken over.
     pub async fn is_replaced(&self, place: usize) {
-        let replica = &self.servers[place + 3];
+        let replica = &self.servers[place + MASTERS];
         until("a replica that took over", async || {
             let role = replica.try_cli::<String>(&["INFO", "replication"]).await;
             let role = role.map_err(|error| error.to_string())?;

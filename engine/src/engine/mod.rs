@@ -183,7 +183,8 @@ impl Engine {
     /// Queues a signal.
     ///
     /// # Errors
-    /// When the store does not answer, or refuses.
+    /// When the store does not answer, or refuses; and where the workflow is of another kind. That it
+    /// is unknown, or has too many signals already, is an answer.
     pub async fn signal<W: Workflow>(
         &self,
         id: &WorkflowId,
@@ -194,6 +195,7 @@ impl Engine {
             doing: format!("signalling {id}"),
             why,
         };
+        is_of_kind::<W>(id).map_err(refused)?;
         let create = if delivery.create {
             let (data, phase) = W::initial();
             let (state, data) =
@@ -231,6 +233,10 @@ impl Engine {
         id: &WorkflowId,
         signal: &W::Signal,
     ) -> Result<Signalled, StoreError> {
+        is_of_kind::<W>(id).map_err(|why| StoreError::Refused {
+            doing: format!("delivering to {id}"),
+            why,
+        })?;
         let _precious = Precious::new(&self.0.counters, id);
         deliver::deliver::<W>(&*self.0.store, &self.0.counters, id, signal).await
     }
@@ -384,4 +390,16 @@ impl Engine {
     pub(crate) fn runs(&self, kind: &str) -> bool {
         self.0.runners.contains_key(kind)
     }
+}
+
+/// A workflow is only spoken to by its own kind: another's state could not be read again.
+fn is_of_kind<W: Workflow>(id: &WorkflowId) -> Result<(), String> {
+    if id.kind() == W::KIND {
+        return Ok(());
+    }
+    Err(format!(
+        "it is a {}, and this is for a {}",
+        id.kind(),
+        W::KIND
+    ))
 }

@@ -103,7 +103,8 @@ impl<W: Workflow> Effects<W> {
         self.verdict = true;
     }
 
-    /// Ends the workflow: its record, blobs and log are removed with this commit.
+    /// Ends the workflow: its record, blobs and log are removed with this commit. Not in a transition that
+    /// begins an activity: nobody would be left to hear its outcome, so such a turn fails.
     pub fn finish(&mut self) {
         self.finish = true;
     }

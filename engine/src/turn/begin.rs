@@ -163,6 +163,11 @@ async fn intend<W: Workflow>(
     activity: W::Activity,
     pass: Option<Pass>,
 ) -> Result<Intended<W>, Trouble> {
+    if run.effects.finish {
+        let why = "one transition both begins an activity and finishes the workflow; it is to finish \
+                   when it hears the outcome";
+        return Err(Trouble::Poison(why.to_owned()));
+    }
     let mut commit = writing::commit(
         env,
         holding,

@@ -68,6 +68,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Stopped {
     let stop = CancellationToken::new();
+    // Also when nobody waits for this any more.
+    let _stopped = stop.clone().drop_guard();
     let helpers = TaskTracker::new();
     helpers.spawn(heartbeat::run(engine.clone(), options, stop.clone()));
     helpers.spawn(reconciler::run(engine.clone(), stop.clone()));

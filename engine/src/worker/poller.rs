@@ -215,10 +215,9 @@ impl Poller {
             biased;
             () = tokio::time::sleep(span) => {}
             () = self.engine.queue().shorter() => {}
-            told = self.news.recv() => {
-                if let Some((partition, heads, now)) = told {
-                    self.agenda.told(partition, heads, now);
-                }
+            // Ends where another worker reads the news of this engine from now on.
+            Some((partition, heads, now)) = self.news.recv() => {
+                self.agenda.told(partition, heads, now);
             }
             left = self.ended.1.recv() => {
                 if let Some(left) = left {

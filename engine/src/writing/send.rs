@@ -25,18 +25,20 @@ pub(crate) async fn send<W: Workflow>(
     patience: Patience,
 ) -> Result<Committed, StoreError> {
     let mut backoff = Backoff::of_calls();
-    let mut replies_lost = false;
+    let mut written_before = false;
     loop {
         match (env.store.commit(commit).await, &patience) {
             (Ok(told), Patience::Endless) if unconfirmed(&told.answer) => {
                 tracing::warn!(id = %commit.id, "a commit is not confirmed yet; asking again");
+                // If it ends the workflow, that is what the next answer tells of.
+                written_before = true;
             }
             (Ok(told), _) => {
                 let partition = commit.id.partition(env.store.partitions());
                 env.news.tell(partition, told.heads, told.now);
                 return Ok(match told.answer {
                     // Nothing is left that could tell of it: an earlier try ended the workflow.
-                    Committed::Unknown if commit.finish && replies_lost => Committed::Written {
+                    Committed::Unknown if commit.finish && written_before => Committed::Written {
                         v: v + 1,
                         already: true,
                         ours: false,
@@ -48,7 +50,7 @@ pub(crate) async fn send<W: Workflow>(
             (Err(error @ StoreError::Refused { .. }), _) => return Err(error),
             (Err(error), patience) => {
                 Counters::add(&env.counters.store_away, 1);
-                replies_lost = true;
+                written_before = true;
                 if let Patience::Within(trust) = patience
                     && trust.left() < backoff.next()
                 {

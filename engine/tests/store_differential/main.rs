@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod beside;
 mod mutants;
 mod pair;
 mod steps;
@@ -62,7 +63,7 @@ fn compare_over(default_cases: u32, place: impl AsyncFnOnce() -> Rc<Place>) {
     let seed: u64 = seed.map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     let cases = std::env::var("EVERGREEN_TEST_CASES");
     let cases = cases.map_or(default_cases, |text| text.parse().unwrap());
-    match bench.compare(seed, cases, SHRINKS) {
+    match bench.compare(steps::sequences(STEPS), seed, cases, SHRINKS) {
         Ok(seen) => {
             println!("{seen:?}");
             let unheard = words::unheard(&seen);
@@ -84,7 +85,7 @@ struct Bench {
     raw: MultiplexedConnection,
     prefix: String,
     clock: ManualClock,
-    /// How many there were: each takes a turnstile of its own.
+    /// How many there were: each takes a turnstile and a gate of its own.
     sequences: Cell<u64>,
 }
 
@@ -111,7 +112,13 @@ impl Bench {
 
     /// Tries so many sequences; answers with what was heard, or with what is wrong and the shortest
     /// sequence that shows it.
-    fn compare(&self, seed: u64, cases: u32, shrinks: u32) -> Result<Seen, (String, Vec<Step>)> {
+    fn compare(
+        &self,
+        sequences: BoxedStrategy<Vec<Step>>,
+        seed: u64,
+        cases: u32,
+        shrinks: u32,
+    ) -> Result<Seen, (String, Vec<Step>)> {
         let config = ProptestConfig {
             cases,
             failure_persistence: None,
@@ -123,7 +130,6 @@ impl Bench {
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let mut runner = TestRunner::new_with_rng(config, random);
         let seen = Rc::new(RefCell::new(Seen::new()));
-        let sequences = proptest::collection::vec(steps::step(), 1..STEPS);
         let outcome = runner.run(&sequences, |steps| {
             let mut pair = self.pair(Rc::clone(&seen));
             self.runtime.block_on(async {
@@ -158,6 +164,7 @@ impl Bench {
             memories: (0..steps::WORKFLOWS).map(|_| Memory::default()).collect(),
             names: 0,
             turnstile: format!("turnstile:{}", self.sequences.get()),
+            gate: format!("gate-{}", self.sequences.get()),
             astray: false,
             seen,
         }

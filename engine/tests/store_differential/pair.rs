@@ -51,6 +51,8 @@ pub(crate) struct Pair {
     pub(crate) names: u64,
     /// The name that is taken for a time.
     pub(crate) turnstile: String,
+    /// The gate that everybody goes to.
+    pub(crate) gate: String,
     /// The index was broken, or the clock stepped back: `reconcile` may find work.
     pub(crate) astray: bool,
     /// What has been answered so far.
@@ -59,7 +61,7 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Counts an answer as the script's head words it.
-    fn note(&self, script: &'static str, word: &'static str) {
+    pub(crate) fn note(&self, script: &'static str, word: &'static str) {
         *self.seen.borrow_mut().entry((script, word)).or_default() += 1;
     }
 
@@ -169,11 +171,13 @@ impl Pair {
                 self.astray |= *by_ms < 0;
                 self.clock.set(self.at(*by_ms));
             }
+            Step::AtGate(what) => self.at_gate(what).await?,
+            Step::ByReader(what) => self.by_reader(what).await?,
         }
         Ok(())
     }
 
-    async fn claim(
+    pub(crate) async fn claim(
         &mut self,
         id: usize,
         drive: bool,
@@ -201,7 +205,7 @@ impl Pair {
         Ok(())
     }
 
-    async fn transit(
+    pub(crate) async fn transit(
         &mut self,
         id: usize,
         back: usize,
@@ -287,7 +291,7 @@ impl Pair {
         Ok(())
     }
 
-    async fn signal(
+    pub(crate) async fn signal(
         &mut self,
         id: usize,
         what: &Call,

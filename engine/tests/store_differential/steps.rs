@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use evergreen_engine::store::memory::Set;
-use evergreen_engine::store::{Extend, SealedOp};
+use evergreen_engine::store::outbox::Dealt;
+use evergreen_engine::store::{Extend, Said, SealedOp};
 use proptest::prelude::*;
 
 /// Few, so that most steps concern one that something else is being done to.
@@ -82,6 +83,47 @@ pub(crate) enum Step {
     Time {
         by_ms: i64,
     },
+    AtGate(AtGate),
+    ByReader(ByReader),
+}
+
+/// What is done at the one gate that there is, by somebody at one of a few places.
+#[derive(Debug, Clone)]
+pub(crate) enum AtGate {
+    Enter {
+        place: usize,
+        life_ms: u64,
+        unpaced: bool,
+        through_breaker: bool,
+    },
+    Leave {
+        place: usize,
+    },
+    Tell(Option<Said>),
+}
+
+/// What a reader of the outbox does, and what happens to it. Events are named by their number in the stream.
+#[derive(Debug, Clone)]
+pub(crate) enum ByReader {
+    /// There is something to read.
+    Publish {
+        events: usize,
+    },
+    /// What is new, or what it has had, after so many.
+    Drain {
+        reader: &'static str,
+        again_after: Option<usize>,
+        count: usize,
+    },
+    Settle {
+        reader: &'static str,
+        first: usize,
+        events: usize,
+        how: Dealt,
+    },
+    Progress {
+        reader: &'static str,
+    },
 }
 
 /// A commit, in terms of what the worker knows.
@@ -134,7 +176,88 @@ pub(crate) struct Call {
     pub(crate) once: Option<usize>,
 }
 
-pub(crate) fn step() -> impl Strategy<Value = Step> {
+/// What a sequence is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    Workflows,
+    Gates,
+    Readers,
+}
+
+/// Sequences that are about one thing, since these three have little to do with each other.
+pub(crate) fn sequence(about: About, most: usize) -> BoxedStrategy<Vec<Step>> {
+    let step = match about {
+        About::Workflows => step().boxed(),
+        About::Gates => prop_oneof![3 => at_gate().prop_map(Step::AtGate), 1 => time()].boxed(),
+        About::Readers => by_reader().prop_map(Step::ByReader).boxed(),
+    };
+    proptest::collection::vec(step, 1..most).boxed()
+}
+
+/// All of them, most about what matters most.
+pub(crate) fn sequences(most: usize) -> BoxedStrategy<Vec<Step>> {
+    prop_oneof![
+        10 => sequence(About::Workflows, most),
+        1 => sequence(About::Gates, most),
+        1 => sequence(About::Readers, most),
+    ]
+    .boxed()
+}
+
+fn turn() -> impl Strategy<Value = Step> {
+    (0..WORKFLOWS, transition()).prop_map(|(id, what)| Step::Turn { id, what })
+}
+
+fn time() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(15_000_i64),
+        0_i64..40_000,
+        Just(400_000),
+        -3_000_i64..0
+    ]
+    .prop_map(|by_ms| Step::Time { by_ms })
+}
+
+fn at_gate() -> impl Strategy<Value = AtGate> {
+    let place = || 0_usize..4;
+    let flag = || proptest::bool::weighted(0.2);
+    let enter = (place(), 1_u64..40_000, flag(), flag());
+    let pause = proptest::option::of((0_u64..90_000).prop_map(Duration::from_millis));
+    let said = prop_oneof![
+        1 => Just(None),
+        2 => Just(Some(Said::Answered)),
+        4 => Just(Some(Said::Failed)),
+        3 => pause.prop_map(|pause| Some(Said::Throttled { pause })),
+    ];
+    prop_oneof![
+        3 => enter.prop_map(|(place, life_ms, unpaced, through_breaker)| AtGate::Enter {
+            place,
+            life_ms,
+            unpaced,
+            through_breaker,
+        }),
+        1 => place().prop_map(|place| AtGate::Leave { place }),
+        2 => said.prop_map(AtGate::Tell),
+    ]
+}
+
+fn by_reader() -> impl Strategy<Value = ByReader> {
+    let reader = || prop_oneof![Just("one"), Just("two")];
+    let how = prop_oneof![Just(Dealt::Done), Just(Dealt::Abandoned)];
+    let again_after = proptest::option::weighted(0.3, 0_usize..20);
+    prop_oneof![
+        3 => (1_usize..4).prop_map(|events| ByReader::Publish { events }),
+        4 => (reader(), again_after, 1_usize..5).prop_map(|(reader, again_after, count)| {
+            ByReader::Drain { reader, again_after, count }
+        }),
+        2 => (reader(), 0_usize..20, 0_usize..5, how).prop_map(|(reader, first, events, how)| {
+            ByReader::Settle { reader, first, events, how }
+        }),
+        2 => reader().prop_map(|reader| ByReader::Progress { reader }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
     let id = || 0..WORKFLOWS;
     let back = || prop_oneof![8 => Just(0_usize), 1 => Just(1), 1 => Just(2)];
     let set = prop_oneof![3 => Just(Set::Due), 1 => Just(Set::Parked)];
@@ -145,7 +268,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         ),
         96 => (id(), back(), transition())
             .prop_map(|(id, back, what)| Step::Commit { id, back, what }),
-        64 => (id(), transition()).prop_map(|(id, what)| Step::Turn { id, what }),
+        64 => turn(),
         32 => id().prop_map(|id| Step::CommitAgain { id }),
         112 => (id(), call()).prop_map(|(id, what)| Step::Signal { id, what }),
         1 => (id(), 120_usize..135).prop_map(|(id, signals)| Step::Flood { id, signals }),
@@ -162,8 +285,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         12 => Just(Step::Peek),
         12 => (proptest::option::of(-20_000_i64..20_000), any::<bool>())
             .prop_map(|(seen, write)| Step::Stamp { seen, write }),
-        64 => prop_oneof![Just(15_000_i64), 0_i64..40_000, Just(400_000), -3_000_i64..0]
-            .prop_map(|by_ms| Step::Time { by_ms }),
+        64 => time(),
     ]
 }
 

@@ -103,7 +103,7 @@ impl Pair {
     /// Empties the key space between two sequences.
     pub(crate) async fn clear(&mut self) {
         let mut forget = redis::cmd("DEL");
-        for what in ["due", "parked", "events"] {
+        for what in ["due", "parked", "events", "readers"] {
             forget.arg(format!("{}:{{00}}:{what}", self.prefix));
         }
         for id in &self.ids {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use evergreen_engine::store::{Claimed, Committed, Extended, Reconciled, Requeued, Signalled};
+use evergreen_engine::store::{
+    Claimed, Committed, Entered, Extended, Reconciled, Requeued, Signalled,
+};
 
 use crate::pair::Seen;
 use crate::support::wire::{SCRIPTS, words_of};
@@ -54,6 +56,15 @@ pub(crate) fn requeued(answer: Requeued) -> &'static str {
         Requeued::Requeued => "requeued",
         Requeued::NotParked => "not_parked",
         Requeued::Unknown => "unknown",
+    }
+}
+
+pub(crate) fn entered(answer: Entered) -> &'static str {
+    match answer {
+        Entered::In { .. } => "entered",
+        Entered::Paused { .. } => "paused",
+        Entered::Open { .. } => "open",
+        Entered::Full => "full",
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) const MASTER: &str = "main";
 const FORMED_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-const SLOTS: usize = 16_384;
+pub(crate) const SLOTS: usize = 16_384;
 
 /// Sends one command to the server at a port of this machine.
 pub(crate) async fn tell<T: FromRedisValue>(port: u16, command: &[&str]) -> RedisResult<T> {

@@ -14,7 +14,7 @@ use super::Server;
 const HASH: usize = 40;
 
 /// The scripts of the engine by name.
-pub(crate) const SCRIPTS: [(&str, &str); 9] = [
+pub(crate) const SCRIPTS: [(&str, &str); 14] = [
     ("claim", include_str!("../../scripts/claim.lua")),
     ("commit", include_str!("../../scripts/commit.lua")),
     ("signal", include_str!("../../scripts/signal.lua")),
@@ -24,6 +24,11 @@ pub(crate) const SCRIPTS: [(&str, &str); 9] = [
     ("requeue", include_str!("../../scripts/requeue.lua")),
     ("stamp", include_str!("../../scripts/stamp.lua")),
     ("turnstile", include_str!("../../scripts/turnstile.lua")),
+    ("enter", include_str!("../../scripts/enter.lua")),
+    ("gate", include_str!("../../scripts/gate.lua")),
+    ("drain", include_str!("../../scripts/drain.lua")),
+    ("settle", include_str!("../../scripts/settle.lua")),
+    ("reader", include_str!("../../scripts/reader.lua")),
 ];
 
 /// The text of a script.

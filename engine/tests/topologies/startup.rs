@@ -55,6 +55,31 @@ async fn a_cluster_is_looked_at_server_by_server() {
     assert!(why.contains("redis+cluster://"), "{why}");
 }
 
+/// Whoever starts while a part of a cluster is away works with the rest of it, as those do that run.
+#[tokio::test]
+async fn a_cluster_is_used_that_has_lost_a_node() {
+    let mut cluster = Cluster::start(3, 0).await;
+    let options = fresh(&cluster.url());
+    RedisStore::connect(options.clone()).await.unwrap();
+    let meta = cluster.holder(&format!("{}:meta", options.prefix)).await;
+    let gone = (0..3).find(|place| cluster.servers[*place].port() != meta);
+    let port = cluster.servers[gone.unwrap()].port();
+    cluster.servers[gone.unwrap()].end();
+    let store = RedisStore::connect(options.clone()).await.unwrap();
+    let mut warnings = store.warnings().iter();
+    let name = format!("127.0.0.1:{port}: it does not answer");
+    assert!(
+        warnings.any(|warning| warning.contains(&name)),
+        "{:?}",
+        store.warnings()
+    );
+    // Without the key space there is nothing to work on.
+    let at = cluster.at(meta);
+    cluster.servers[at].end();
+    let away = RedisStore::connect(options).await.map(|_| ()).unwrap_err();
+    assert!(matches!(away, StoreError::Away { .. }), "{away}");
+}
+
 #[tokio::test]
 async fn a_key_space_that_lost_its_meta_is_found_wherever_its_keys_lie() {
     let cluster = Cluster::start(3, 0).await;

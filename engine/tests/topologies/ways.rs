@@ -7,10 +7,13 @@ use evergreen_engine::WorkflowId;
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use evergreen_engine::store::{Commit, Committed, OutboxEntry, Peek, Store, StoreError};
 
+use crate::fleet::{self, Fleet};
 use crate::steps::{QUICK, commit, creating, hold, id, queued};
-use crate::support::{Cluster, Watched, fresh, tell, until};
+use crate::support::{Cluster, Server, Watched, fresh, tell, until};
 
 const WORKFLOWS: usize = 300;
+/// A score that no worker lives to see.
+const NEVER: &str = "9000000000000";
 
 fn all(store: &RedisStore) -> Vec<u16> {
     (0..store.partitions()).collect()
@@ -28,6 +31,59 @@ pub(crate) async fn whole_peek(store: &RedisStore) -> Peek {
         }
     })
     .await
+}
+
+/// What is away cannot be compared; the rest of the index is put right all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_away_keeps_nobody_from_repairing_the_rest() {
+    let mut cluster = Cluster::start(3, 0).await;
+    // A node that has nothing to say of who works and who repairs.
+    let (options, gone) = loop {
+        let options = RedisOptions {
+            partitions: Some(6),
+            ..fleet::options(&cluster.url(), 0)
+        };
+        let mut needed = Vec::new();
+        for name in ["meta", "reconciler", "workers"] {
+            needed.push(cluster.holder(&format!("{}:{name}", options.prefix)).await);
+        }
+        let free = |place: &usize| !needed.contains(&cluster.servers[*place].port());
+        if let Some(gone) = (0..3).find(free) {
+            break (options, gone);
+        }
+    };
+    let fleet = Fleet::start(options, 1, 24).await;
+    fleet.has_beaten(1, |_| true).await;
+    let lost = cluster.servers[gone].port();
+    cluster.servers[gone].end();
+    let mut moved: Vec<(u16, String, String)> = Vec::new();
+    for id in fleet.ids() {
+        let alive = cluster
+            .servers
+            .iter()
+            .map(Server::port)
+            .filter(|port| *port != lost);
+        for port in alive {
+            let pattern = fleet.key(id);
+            let keys: Vec<String> = tell(port, &["KEYS", &pattern]).await.unwrap();
+            let Some(key) = keys.first() else { continue };
+            let due = key.replace(&format!(":wf:{id}"), ":due");
+            let () = tell(port, &["ZADD", &due, NEVER, &id.to_string()])
+                .await
+                .unwrap();
+            moved.push((port, due, id.to_string()));
+        }
+    }
+    assert!(moved.len() > 4, "{moved:?}");
+    for (port, due, id) in moved {
+        until("an entry that is right again", async || {
+            let score = tell::<Option<String>>(port, &["ZSCORE", &due, &id]).await;
+            let score = score.map_err(|error| error.to_string())?;
+            let is_right = score.as_deref() != Some(NEVER);
+            if is_right { Ok(()) } else { Err(id.clone()) }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use evergreen_engine::WorkflowId;
 use evergreen_engine::engine::Driven;
 use evergreen_engine::limits::DRIVE_PATIENCE;
 use evergreen_engine::turn::TurnEnd;
+use evergreen_engine::{Delivery, WorkflowId};
 use tokio::sync::oneshot;
 
-use crate::machine::{Ended, Script, Signal};
+use crate::machine::{Chore, Ended, Script, Signal};
 use crate::world::{BEGIN, World, id};
 use evergreen_engine::testing::Op;
 
@@ -145,4 +145,19 @@ pub(crate) async fn claim_in_the_name_of(holder: &World, lease: Duration) {
         spare_owned: false,
     };
     holder.memory.claim(&claim).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_speaks_to_another_kind_is_told_and_nothing_is_made() {
+    let world = World::new();
+    let stranger = WorkflowId::new("stranger", "a").unwrap();
+    let signal = Signal::Note("hello".to_owned());
+    let sent = world
+        .engine
+        .signal::<Chore>(&stranger, &signal, Delivery::creating());
+    let why = sent.await.unwrap_err().to_string();
+    assert!(why.contains("it is a stranger"), "{why}");
+    let delivered = world.engine.deliver::<Chore>(&stranger, &signal);
+    assert!(delivered.await.is_err());
+    assert_eq!(world.inspect(&stranger).record, None);
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tempfile::TempDir;
 
 use crate::group::Group;
@@ -35,8 +35,11 @@ impl Local {
     pub(super) fn start(program: &Path, port: u16, settings: &[&str]) -> Result<Self, String> {
         let directory = TempDir::with_prefix("evergreen-redis-")
             .map_err(|error| format!("a temporary directory: {error}"))?;
-        let mut command = Command::new(program);
+        // Who is not to write any further is told so by the error, and not ended by the signal.
+        let mut command = Command::new("/bin/sh");
         command
+            .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
+            .arg(program)
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
             .arg("--dir")
             .arg(directory.path())
@@ -102,6 +105,16 @@ impl Local {
         self.group
             .signal(Signal::CONT)
             .expect("a stopped Redis can go on");
+    }
+
+    /// Lets it write up to this place of any file and not beyond; `None`: wherever there is room.
+    pub(super) fn may_write(&self, up_to: Option<u64>) {
+        let pid = Pid::from_raw(self.id().cast_signed());
+        let limit = Rlimit {
+            current: up_to,
+            maximum: None,
+        };
+        prlimit(pid, Resource::Fsize, limit).expect("a process of one's own can be limited");
     }
 
     pub(super) fn kill(&mut self) {

@@ -8,7 +8,7 @@
 //! | `stopped.rs` | a worker is stopped past its lease |
 //! | `commands.rs` | Redis forgets scripts, throws clients out, makes them wait |
 //! | `restarts.rs` | Redis is restarted and killed, between commits and in the middle of one |
-//! | `refusals.rs` | Redis is full, read-only, or cannot save |
+//! | `refusals.rs` | Redis or its disk is full, it is read-only, or cannot save |
 //! | `emptied.rs` | Redis is emptied |
 //! | `restored.rs` | Redis is put back to what it was |
 //! | `callers.rs` | an API is killed while it does what somebody asked for |

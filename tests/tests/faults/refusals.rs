@@ -1,4 +1,4 @@
-//! Redis answers, and refuses to write: full, read-only, or unable to save. A pair that was just issued
+//! Redis answers, and refuses to write: full, read-only, unable to save, or with a full disk. A pair that was just issued
 //! waits in memory and in the journal, and is shown to wait; who is told to stop waits with it.
 
 use std::time::Duration;
@@ -21,15 +21,26 @@ enum Refusal {
     ReadOnly,
     /// Its last snapshot failed, as on a full disk.
     CannotSave,
+    /// Its append-only file cannot grow: the disk is full.
+    DiskFull,
 }
 
 impl Refusal {
+    /// A server that can be made to refuse like this.
+    async fn server(self) -> RedisServer {
+        match self {
+            // With `always` it would rather end than answer.
+            Self::DiskFull => RedisServer::start_process(&["--appendfsync", "everysec"]).await,
+            _ => RedisServer::start_with(&["--enable-protected-configs", "yes"]).await,
+        }
+    }
+
     /// What it says to a write.
     fn code(self) -> &'static str {
         match self {
             Self::Full => "OOM",
             Self::ReadOnly => "READONLY",
-            Self::CannotSave => "MISCONF",
+            Self::CannotSave | Self::DiskFull => "MISCONF",
         }
     }
 
@@ -46,10 +57,16 @@ impl Refusal {
                 set(redis, "save", "3600 1").await;
                 saved(redis, "err").await;
             }
+            Self::DiskFull => redis.fill_disk(),
         }
-        let refused = redis.try_cli::<String>(&["SET", "anything", "1"]).await;
-        let refused = refused.unwrap_err();
-        assert_eq!(refused.code(), Some(self.code()), "{refused}");
+        // That the disk is full shows when something was to be written to it.
+        eventually("a refusal", PATIENCE, async || {
+            let refused = redis.try_cli::<String>(&["SET", "anything", "1"]).await;
+            let refused = refused.err()?;
+            assert_eq!(refused.code(), Some(self.code()), "{refused}");
+            Some(())
+        })
+        .await;
     }
 
     async fn end(self, redis: &RedisServer) {
@@ -62,6 +79,7 @@ impl Refusal {
                 set(redis, "dir", "/tmp").await;
                 saved(redis, "ok").await;
             }
+            Self::DiskFull => redis.free_disk(),
         }
     }
 }
@@ -90,7 +108,7 @@ async fn with_a_pair_that_waits(refusal: Refusal, grants: usize) -> (Stage, Mach
 
 /// The same with another time in which to end when told to.
 async fn with_grace(refusal: Refusal, grants: usize, grace: &str) -> (Stage, Machine) {
-    let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]).await;
+    let redis = refusal.server().await;
     let stage = Stage::on(redis, grants, SimulatorOptions::default()).await;
     let one = stage.machine("one").await;
     let mut one = one.with("EVERGREEN_SHUTDOWN_GRACE", grace);
@@ -120,7 +138,7 @@ async fn with_grace(refusal: Refusal, grants: usize, grace: &str) -> (Stage, Mac
 }
 
 /// A worker is told to stop meanwhile: it waits, and ends in order when the pair is safe.
-async fn shutdown_waits(refusal: Refusal) {
+async fn shutdown_waits(refusal: Refusal) -> Stage {
     let (stage, mut one) = with_a_pair_that_waits(refusal, 1).await;
     assert_eq!(stage.status().await.generation, 0);
     let tries = refusals(&one, refusal);
@@ -136,6 +154,7 @@ async fn shutdown_waits(refusal: Refusal) {
     one.ended().await;
     refreshed(&stage, 1).await;
     assert_eq!(one.entries(), 0);
+    stage
 }
 
 fn refusals(one: &Machine, refusal: Refusal) -> usize {
@@ -149,7 +168,7 @@ fn refusals(one: &Machine, refusal: Refusal) -> usize {
 /// Work becomes due while nothing can be written: it is not begun, nobody is blamed, and it is done when
 /// it can be.
 async fn nothing_is_begun(refusal: Refusal) {
-    let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]).await;
+    let redis = refusal.server().await;
     let simulator = SimulatorOptions {
         access_token_life: Duration::from_secs(8),
         ..SimulatorOptions::default()
@@ -183,6 +202,7 @@ async fn s23_nothing_is_begun_that_could_not_be_written() {
         nothing_is_begun(Refusal::Full),
         nothing_is_begun(Refusal::ReadOnly),
         nothing_is_begun(Refusal::CannotSave),
+        nothing_is_begun(Refusal::DiskFull),
     );
 }
 
@@ -199,6 +219,14 @@ async fn s24_read_only_between_answer_and_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s24_unable_to_save_between_answer_and_commit() {
     shutdown_waits(Refusal::CannotSave).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s24_a_full_disk_between_answer_and_commit_and_a_death_after_it() {
+    let mut stage = shutdown_waits(Refusal::DiskFull).await;
+    // What was written once there was room again is in the file.
+    stage.redis.restart().await;
+    refreshed(&stage, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,6 +132,26 @@ async fn a_fleet_loses_no_grant_when_a_cluster_loses_a_master() {
     nothing_was_lost(fleet).await;
 }
 
+/// The gate lies in a slot of its own. Where nobody has that, everybody goes by a limit of his own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_goes_on_where_only_the_gates_node_is_away() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.url();
+    let provider = format!("127.0.0.1:{}", free_port());
+    let gate = format!("evergreen:gate:{{{provider}}}");
+    let mut apart = cluster.apart(&gate).await;
+    let replica = cluster.servers.pop().unwrap();
+    let mut fleet = Fleet::asking(&provider, PLAN, replica, store(url)).await;
+    fleet.watch(|_, _| {}).await;
+    let held: Vec<String> = apart.cli(&["KEYS", "*"]).await;
+    assert!(held.contains(&gate), "{held:?}");
+    apart.kill().await;
+    goes_on(&fleet, 2).await;
+    // A list says so where it cannot be whole.
+    apart.restart().await;
+    nothing_was_lost(fleet).await;
+}
+
 /// The same store, asked by who trusts the authority of its servers.
 fn trusting(tls: &Tls, url: String) -> Vec<(&'static str, String)> {
     let authority = tls.authority().display().to_string();

@@ -11,7 +11,7 @@ use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, RedisError, RedisResult,
     ServerErrorKind, Value, cmd,
 };
-use deadpool_redis::{Hook, HookError, Manager, Pool, Runtime};
+use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
 
 use super::errors::Fault;
 use super::info::Info;
@@ -76,10 +76,17 @@ impl Connector {
     /// Asks on any connection. `asking`: of a slot that is on its way to this server.
     pub(super) async fn ask(&self, what: &Ask<'_>, asking: bool) -> Result<Value, Fault> {
         let mut connection = self.pool.get().await?;
-        Ok(match what {
+        let answer = match what {
             Ask::Script(call) => call.on(&mut connection, asking).await,
             Ask::Command(command) => scripts::send(command, &mut connection, asking).await,
-        }?)
+        };
+        if answer.as_ref().is_err_and(is_a_replicas) {
+            // Behind a name the master may be another server by now, but who is connected to the old one
+            // stays so, and is told for ever that it lives. All others in the pool lead there, too.
+            drop(Connection::take(connection));
+            self.pool.retain(|_, _| false);
+        }
+        Ok(answer?)
     }
 
     /// A connection outside the pool.
@@ -104,6 +111,11 @@ impl Connector {
             .await
             .map_err(late)?
     }
+}
+
+/// Whether a server said that it is no master.
+fn is_a_replicas(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// Gives a connection the name that `CLIENT LIST` shows, and if need be makes sure whose it is. A role

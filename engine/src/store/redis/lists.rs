@@ -92,7 +92,7 @@ async fn heads(
         let now = dictated.unwrap_or(answer.now);
         let shifted = found
             .into_iter()
-            .map(|(member, at)| (member, (at + base).saturating_sub(now)));
+            .map(|(member, at)| (member, at.saturating_add(base).saturating_sub(now)));
         heads.push((*partition, shifted.collect()));
     }
     Ok(Peek {

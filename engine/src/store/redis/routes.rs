@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::redis::cmd;
+use deadpool_redis::redis::{Value, from_redis_value, pipe};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::address::{Address, Topology};
-use super::connection::Ask;
 use super::endpoint::Endpoint;
 use super::errors::Fault;
 use super::node::Node;
@@ -28,6 +27,8 @@ use super::slots::{Share, Table, shares};
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks although nobody suspects it.
 const REGULARLY: Duration = Duration::from_secs(2);
+/// How long another node is waited for once one has answered that takes no part in the cluster.
+const OTHERS: Duration = Duration::from_millis(250);
 
 /// The way to each slot.
 pub(super) struct Routes {
@@ -205,8 +206,9 @@ impl Routes {
         }
     }
 
-    /// Asks all that are known at once; who answers first is believed, since a node that holds
-    /// something else than was told says where it went.
+    /// Asks all that are known at once. Who answers first is believed, if it takes part: since a node that
+    /// holds something else than was told says where it went. One that is cut off from the others knows
+    /// nothing of that, so it is believed only where nobody else answers soon.
     async fn ask_the_cluster(&self) -> Result<Table, Fault> {
         let mut nodes = self.known().nodes();
         for host in &self.address.hosts {
@@ -214,18 +216,37 @@ impl Routes {
                 nodes.push(self.at(host)?);
             }
         }
-        let mut question = cmd("CLUSTER");
-        question.arg("SLOTS");
         let ask = async |node: Arc<Node>| {
-            let told = node.ask(&Ask::Command(&question), false).await;
+            let mut questions = pipe();
+            questions.cmd("CLUSTER").arg("SLOTS");
+            questions.cmd("CLUSTER").arg("INFO");
+            let told = node.pipeline(&mut questions).await;
             (node, told)
         };
         let mut asked: FuturesUnordered<_> = nodes.into_iter().map(ask).collect();
         let mut why = Fault::Away("no node of the cluster is known".to_owned());
-        while let Some((node, told)) = asked.next().await {
+        let mut cut_off: Option<(Vec<Share<Endpoint>>, tokio::time::Instant)> = None;
+        loop {
+            let next = match &cut_off {
+                Some((_, until)) => tokio::time::timeout_at(*until, asked.next()).await,
+                None => Ok(asked.next().await),
+            };
+            let Ok(Some((node, told))) = next else { break };
+            let told = told.and_then(|answers| {
+                let mut answers = answers.into_iter();
+                let slots = answers.next().unwrap_or(Ok(Value::Nil))?;
+                let state = answers.next().unwrap_or(Ok(Value::Nil))?;
+                Ok((slots, from_redis_value::<String>(state).unwrap_or_default()))
+            });
             match told {
-                Ok(told) => match shares(told, &node.at.host) {
-                    Some(told) if !told.is_empty() => return self.table_of(told),
+                Ok((told, state)) => match shares(told, &node.at.host) {
+                    Some(told) if !told.is_empty() => {
+                        if state.contains("cluster_state:ok") {
+                            return self.table_of(told);
+                        }
+                        let until = tokio::time::Instant::now() + OTHERS;
+                        cut_off.get_or_insert((told, until));
+                    }
                     Some(_) => why = Fault::Away(format!("{} knows of no slots", node.at)),
                     None => {
                         let told = format!("what {} tells of its slots cannot be read", node.at);
@@ -242,7 +263,10 @@ impl Routes {
                 Err(fault) => why = fault,
             }
         }
-        Err(why)
+        match cut_off {
+            Some((told, _)) => self.table_of(told),
+            None => Err(why),
+        }
     }
 
     fn table_of(&self, told: Vec<Share<Endpoint>>) -> Result<Table, Fault> {

@@ -21,7 +21,7 @@ const OLDEST: (u32, u32) = (7, 0);
 const SCAN_STEP: usize = 1000;
 
 /// Looks at every server that holds keys and at the key space, and makes the latter where that is
-/// allowed. Returns also what is not forbidden but should be known.
+/// allowed. Of a cluster, nodes may be away that have nothing to say here. Returns also what is not forbidden but should be known.
 pub(super) async fn check(
     ways: &Ways,
     options: &RedisOptions,
@@ -29,8 +29,17 @@ pub(super) async fn check(
     let mut warnings = Vec::new();
     let nodes = ways.table("looking at the servers").await?.nodes();
     for node in &nodes {
+        let told = match server(ways, node, options).await {
+            // The others go on without it, and so does whoever starts now: else a fleet that is restarted
+            // meanwhile would stop altogether.
+            Err(StoreError::Away { why, .. }) if nodes.len() > 1 => vec![format!(
+                "it does not answer, and was not looked at ({why}): what it holds stands still until it \
+                 or its replica does"
+            )],
+            told => told?,
+        };
         // Where there are several, it matters which.
-        let told = server(ways, node, options).await?.into_iter();
+        let told = told.into_iter();
         warnings.extend(told.map(|warning| match nodes.len() {
             1 => warning,
             _ => format!("{}: {warning}", node.at),
@@ -61,6 +70,9 @@ async fn server(
     version(&name, &info)?;
     eviction(&name, &info)?;
     alone(&name, &info, ways.routes.topology())?;
+    if info.is("aof_enabled", "1") && info.version() >= (7, 2) {
+        syncs(&name, setting(ways, node, "appendfsync").await?.as_deref())?;
+    }
     let saves = if info.is("aof_enabled", "1") {
         Some(true)
     } else {
@@ -132,18 +144,32 @@ fn eviction(name: &str, info: &Info) -> Result<(), StoreError> {
 
 /// Whether the server takes snapshots; `None` where it does not let us ask, as managed services do.
 async fn snapshots(ways: &Ways, node: &Node) -> Result<Option<bool>, StoreError> {
+    let save = setting(ways, node, "save").await?;
+    Ok(save.map(|save| !save.is_empty()))
+}
+
+/// A setting of the server; `None` where it does not let us ask.
+async fn setting(ways: &Ways, node: &Node, name: &str) -> Result<Option<String>, StoreError> {
     let mut ask = cmd("CONFIG");
-    ask.arg("GET").arg("save");
-    match ways
-        .query_at::<BTreeMap<String, String>>("asking for snapshots", node, &ask)
-        .await
-    {
-        Ok(answer) => Ok(Some(
-            answer.get("save").is_some_and(|save| !save.is_empty()),
-        )),
+    ask.arg("GET").arg(name);
+    let doing = "asking for a setting";
+    let told: Result<BTreeMap<String, String>, _> = ways.query_at(doing, node, &ask).await;
+    match told {
+        Ok(mut told) => Ok(Some(told.remove(name).unwrap_or_default())),
         Err(StoreError::Refused { .. }) => Ok(None),
         Err(away) => Err(away),
     }
+}
+
+/// A server that leaves it to the system when its file reaches the disk never confirms that it has: nothing
+/// that needs to be confirmed would ever begin.
+fn syncs(name: &str, appendfsync: Option<&str>) -> Result<(), StoreError> {
+    if appendfsync != Some("no") {
+        return Ok(());
+    }
+    let why = "its appendfsync is no, so it never confirms that a write is on the disk, and nothing would be \
+               begun on the strength of it: set `appendfsync everysec`";
+    Err(refused(name, why))
 }
 
 /// Returns a warning where a restart loses something, or may.
@@ -268,6 +294,15 @@ mod tests {
         assert_eq!(confirming(&two, 2), None);
         assert!(confirming(&two, 3).unwrap().contains("2 follow"));
         assert_eq!(confirming(&info(""), 0), None);
+    }
+
+    #[test]
+    fn a_server_that_never_syncs_is_refused_with_what_to_set() {
+        let why = syncs("the server", Some("no")).unwrap_err();
+        assert!(why.to_string().contains("appendfsync everysec"));
+        for fine in [Some("everysec"), Some("always"), None] {
+            syncs("the server", fine).unwrap();
+        }
     }
 
     #[test]

@@ -142,6 +142,14 @@ impl Diary {
         deaths.is_some_and(|all| all.iter().any(hit))
     }
 
+    /// Whether whoever sent a request died while it waited for the answer. A dead client is noticed a moment later.
+    #[must_use]
+    pub(super) fn died_between(&self, sender: Option<usize>, sent: u64, gone: u64) -> bool {
+        let deaths = sender.and_then(|worker| self.deaths.get(&worker));
+        let hit = |death: &Span| death.meets(sent, gone + SLACK_MS);
+        deaths.is_some_and(|all| all.iter().any(hit))
+    }
+
     /// What kept an answer that was handed over at `sent` from being in the store at `again`.
     #[must_use]
     pub(super) fn broke_off(&self, sender: Option<usize>, sent: u64, again: u64) -> Option<Cause> {

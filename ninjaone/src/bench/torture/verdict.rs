@@ -10,8 +10,8 @@
 //! | everybody else is well: refreshed once more after all that, with what the store had | [`Facts::ended`] |
 //!
 //! # What "never reached a process" means
-//! The reply was eaten by a scripted fault, or the client had gone before it was sent, or the system reset the
-//! connection because the client died with the reply unread in its socket (`simulator/connection.rs`). A reply
+//! The reply was eaten by a scripted fault, or the client had died, or had read on for as long as it does, before
+//! it was sent, or the system reset the connection because the client died with the reply unread in its socket (`simulator/connection.rs`). A reply
 //! that was read by a process that was dead before it can have written it down ([`super::diary::SLACK_MS`]) has reached
 //! nobody who could keep it either; these are counted apart.
 
@@ -23,6 +23,8 @@ use super::diary::{Cause, Diary, SLACK_MS};
 use super::memory::{Consent, Lost};
 use crate::simulator::{Delivery, Entry, Presented};
 
+/// For how long a client that lives reads on, ms, the deadline of its request left aside.
+const READ_ON_MS: u64 = 60_000;
 /// The status with which the host refuses a refresh token that is dead.
 const DEAD: u16 = 400;
 
@@ -181,7 +183,13 @@ impl<'a> Facts<'a> {
             None => None,
             Some(last) => match last.delivery {
                 Delivery::Eaten => Some(&mut count.reply_eaten),
-                Delivery::Abandoned | Delivery::Pending => Some(&mut count.client_gone),
+                Delivery::Pending => Some(&mut count.client_gone),
+                Delivery::Abandoned => {
+                    let gone = last.settled_at_ms.unwrap_or(last.at_ms);
+                    let sender = self.diary.sender(name, last.at_ms);
+                    let died = self.diary.died_between(sender, last.at_ms, gone);
+                    (died || gone >= last.at_ms + READ_ON_MS).then_some(&mut count.client_gone)
+                }
                 Delivery::Unread => Some(&mut count.reply_unread),
                 Delivery::Sent => {
                     let read = last.settled_at_ms.unwrap_or(last.at_ms);
@@ -196,9 +204,14 @@ impl<'a> Facts<'a> {
             None => {
                 let what = match rotation {
                     Some(last) => format!(
-                        "it is told to reconnect ({}), although the reply to request {} of chain {chain} was read",
+                        "it is told to reconnect ({}), although the reply to request {} of chain {chain} {}",
                         reason.unwrap_or("no reason"),
-                        last.seq
+                        last.seq,
+                        match last.delivery {
+                            Delivery::Abandoned =>
+                                "could have been read: its client hung up without being dead",
+                            _ => "was read",
+                        }
                     ),
                     None => format!(
                         "it is told to reconnect, although nothing of chain {chain} was ever spent"

@@ -143,7 +143,6 @@ fn nobody_is_asked_to_reconnect_for_a_moment_whose_reply_was_there() {
 fn a_grant_is_lost_only_with_a_reply_that_nobody_read() {
     for (delivery, excused) in [
         (Delivery::Eaten, true),
-        (Delivery::Abandoned, true),
         (Delivery::Unread, true),
         (Delivery::Sent, false),
     ] {
@@ -171,6 +170,26 @@ fn a_grant_is_lost_only_with_a_reply_that_nobody_read() {
     let mut untouched = Run::new();
     untouched.refuses_to_go_on("rotation_lost");
     assert_eq!(untouched.broken(), [Promise::FalseReconnectRequired]);
+}
+
+#[test]
+fn a_client_may_hang_up_only_dead_or_after_reading_on() {
+    let lost = |died: Option<(usize, u64)>, gone: u64| {
+        let mut run = Run::new();
+        let sent = run.sends(0, 1_000, Presented::Current);
+        (sent.delivery, sent.settled_at_ms) = (Delivery::Abandoned, Some(gone));
+        run.refuses_to_go_on("rotation_lost");
+        if let Some((worker, at)) = died {
+            run.diary.died(worker, at, at);
+        }
+        (run.broken(), run.judge().lost.client_gone)
+    };
+    let hung_up = (vec![Promise::FalseReconnectRequired], 0);
+    assert_eq!(lost(None, 4_000), hung_up);
+    assert_eq!(lost(Some((1, 4_000)), 4_000), hung_up, "another died");
+    assert_eq!(lost(Some((0, 900)), 4_000), hung_up, "before it was sent");
+    assert_eq!(lost(Some((0, 3_990)), 4_000), (vec![], 1));
+    assert_eq!(lost(None, 1_000 + READ_ON_MS), (vec![], 1));
 }
 
 #[test]
