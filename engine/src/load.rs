@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::id::WorkflowId;
 use crate::machine::{Stored, Workflow};
 use crate::record::{Envelope, Record};
 
@@ -152,4 +153,16 @@ fn place_of(error: &serde_json::Error) -> String {
         serde_json::error::Category::Eof => "cut off",
     };
     format!("{kind} at line {} column {}", error.line(), error.column())
+}
+
+/// A workflow is only spoken to by its own kind: another's state could not be read again.
+pub(crate) fn is_of_kind<W: Workflow>(id: &WorkflowId) -> Result<(), String> {
+    if id.kind() == W::KIND {
+        return Ok(());
+    }
+    Err(format!(
+        "it is a {}, and this is for a {}",
+        id.kind(),
+        W::KIND
+    ))
 }

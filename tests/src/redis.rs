@@ -14,6 +14,7 @@
 //! server has lost nothing it acknowledged), no eviction, no snapshots.
 
 mod container;
+mod disk;
 mod dump;
 mod local;
 
@@ -263,16 +264,6 @@ impl RedisServer {
             Backend::Container(container) => container.resume().await,
             Backend::Local(local) => local.resume(),
         }
-    }
-
-    /// Fills the disk of a process of this machine: what it writes to a file from now on is an error.
-    pub fn fill_disk(&self) {
-        self.local().may_write(Some(0));
-    }
-
-    /// Makes room on it again.
-    pub fn free_disk(&self) {
-        self.local().may_write(None);
     }
 
     /// Ends it in order: what it holds is on its disk. [`RedisServer::restart`] starts it again.

@@ -195,7 +195,7 @@ impl Engine {
             doing: format!("signalling {id}"),
             why,
         };
-        is_of_kind::<W>(id).map_err(refused)?;
+        load::is_of_kind::<W>(id).map_err(refused)?;
         let create = if delivery.create {
             let (data, phase) = W::initial();
             let (state, data) =
@@ -233,7 +233,7 @@ impl Engine {
         id: &WorkflowId,
         signal: &W::Signal,
     ) -> Result<Signalled, StoreError> {
-        is_of_kind::<W>(id).map_err(|why| StoreError::Refused {
+        load::is_of_kind::<W>(id).map_err(|why| StoreError::Refused {
             doing: format!("delivering to {id}"),
             why,
         })?;
@@ -390,16 +390,4 @@ impl Engine {
     pub(crate) fn runs(&self, kind: &str) -> bool {
         self.0.runners.contains_key(kind)
     }
-}
-
-/// A workflow is only spoken to by its own kind: another's state could not be read again.
-fn is_of_kind<W: Workflow>(id: &WorkflowId) -> Result<(), String> {
-    if id.kind() == W::KIND {
-        return Ok(());
-    }
-    Err(format!(
-        "it is a {}, and this is for a {}",
-        id.kind(),
-        W::KIND
-    ))
 }
