@@ -153,7 +153,10 @@ async fn shutdown_waits(refusal: Refusal) -> Stage {
     refusal.end(&stage.redis).await;
     one.ended().await;
     refreshed(&stage, 1).await;
-    assert_eq!(one.entries(), 0);
+    // A server before 7.2 that syncs once a second says of nothing that it is on the disk, so the entry stays.
+    if refusal != Refusal::DiskFull {
+        assert_eq!(one.entries(), 0);
+    }
     stage
 }
 
