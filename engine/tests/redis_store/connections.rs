@@ -1,8 +1,5 @@
 //! Connections that end, replies that do not come, a server that is not the one of before.
 
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
@@ -10,6 +7,7 @@ use evergreen_engine::store::{Commit, Committed, Signal, Store, StoreError};
 
 use super::steps::{QUICK, SAFE, commit, creating, hold, id, queued};
 use super::support::Server;
+use super::support::wire::Wire;
 
 #[tokio::test]
 async fn a_flushed_script_cache_is_filled_again() {
@@ -188,67 +186,36 @@ async fn a_restart_changes_the_run_id_and_nothing_else() {
     );
 }
 
-/// A way to one server and then to another, as a name leads to whoever is the master; who is connected
-/// stays where he is.
-fn way_to(target: &Arc<AtomicU16>) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let target = Arc::clone(target);
-    // Ends with the test's process, as the listener does.
-    std::thread::spawn(move || {
-        for caller in listener.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))).unwrap();
-            let (mut from, mut to) = (caller.try_clone().unwrap(), server.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-            let (mut from, mut to) = (server, caller);
-            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-        }
-    });
-    port
-}
-
 /// Behind the name of one Redis another server may be the master from one moment to the next, while the
 /// old one lives on as its replica and keeps its connections.
 #[tokio::test]
 async fn who_is_connected_to_what_is_a_replica_now_goes_where_the_name_leads() {
     let (old, new) = (Server::start(&SAFE), Server::start(&SAFE));
-    let target = Arc::new(AtomicU16::new(old.port()));
+    let name = Wire::to(&old);
     let options = RedisOptions {
-        url: format!("redis://127.0.0.1:{}", way_to(&target)),
+        url: name.url(),
         pool: 3,
         ..old.options()
     };
     let store = RedisStore::connect(options).await.unwrap();
-    let follow = |whom: &str, port: &str| {
+    let follow = async |server: &Server, whom: [&str; 2]| {
         let mut follow = redis::cmd("REPLICAOF");
-        follow.arg(whom).arg(port);
-        follow
+        follow.arg(&whom);
+        follow.exec_async(&mut server.raw().await).await.unwrap();
     };
-    let port = old.port().to_string();
-    let mut raw = new.raw().await;
-    follow("127.0.0.1", &port)
-        .exec_async(&mut raw)
-        .await
-        .unwrap();
+    let ports = [&old, &new].map(|server| server.port().to_string());
+    follow(&new, ["127.0.0.1", &ports[0]]).await;
     store.signal(&creating("a", false)).await.unwrap();
     // Several are connected.
-    let (a, b, c) = (id("a"), id("a"), id("a"));
-    let (a, b, c) = tokio::join!(
-        store.read(&a, false),
-        store.read(&b, false),
-        store.read(&c, false)
-    );
-    assert!([a, b, c].into_iter().all(|read| read.unwrap().is_some()));
+    let one = id("a");
+    let read = || store.read(&one, false);
+    let (first, second, third) = tokio::join!(read(), read(), read());
+    assert!([first, second, third].iter().all(Result::is_ok));
     old.has_replicas(1).await;
 
-    follow("NO", "ONE").exec_async(&mut raw).await.unwrap();
-    target.store(new.port(), Ordering::SeqCst);
-    let port = new.port().to_string();
-    let mut raw = old.raw().await;
-    follow("127.0.0.1", &port)
-        .exec_async(&mut raw)
-        .await
-        .unwrap();
+    follow(&new, ["NO", "ONE"]).await;
+    name.lead_to(&new);
+    follow(&old, ["127.0.0.1", &ports[1]]).await;
     for _ in 0..4 {
         hold(&store, "a").await;
         let freeing = Signal {

@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Server;
@@ -61,6 +62,7 @@ struct Exchange {
 /// A way to a server.
 pub(crate) struct Wire {
     port: u16,
+    target: Arc<AtomicU16>,
     exchange: Arc<Mutex<Exchange>>,
 }
 
@@ -70,14 +72,13 @@ impl Wire {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let exchange: Arc<Mutex<Exchange>> = Arc::default();
-        let (shared, target) = (
-            Arc::clone(&exchange),
-            format!("127.0.0.1:{}", server.port()),
-        );
+        let target = Arc::new(AtomicU16::new(server.port()));
+        let (shared, leads_to) = (Arc::clone(&exchange), Arc::clone(&target));
         // Ends with the test's process, as the listener does.
         std::thread::spawn(move || {
             for caller in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(&target) else {
+                let port = leads_to.load(Ordering::SeqCst);
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
                     return;
                 };
                 let back = (server.try_clone().unwrap(), caller.try_clone().unwrap());
@@ -86,7 +87,16 @@ impl Wire {
                 std::thread::spawn(move || forward(back.0, back.1, &Arc::default()));
             }
         });
-        Self { port, exchange }
+        Self {
+            port,
+            target,
+            exchange,
+        }
+    }
+
+    /// Whoever connects from now on comes to this server; who is connected stays where he is.
+    pub(crate) fn lead_to(&self, server: &Server) {
+        self.target.store(server.port(), Ordering::SeqCst);
     }
 
     /// Where a store is to connect.

@@ -12,6 +12,9 @@ use super::host::InstanceUrl;
 use super::http::HttpOptions;
 use super::request::{ClientApp, TokenPath, TokenRequest};
 
+/// How long a reply is read on after its deadline.
+pub const READ_ON: Duration = Duration::from_secs(60);
+
 /// How the endpoint is reached, and how long it is listened to.
 #[derive(Debug, Clone)]
 pub struct TokenEndpointOptions {
@@ -28,7 +31,7 @@ impl Default for TokenEndpointOptions {
         Self {
             http: HttpOptions::default(),
             late_reads: 64,
-            late_limit: Duration::from_secs(60),
+            late_limit: READ_ON,
         }
     }
 }

@@ -37,7 +37,7 @@ mod words;
 
 pub use answer::{Answer, Detail, Reply};
 pub use api::{ApiAnswer, read_api_reply};
-pub use call::{Sent, TokenCall, TokenEndpointOptions};
+pub use call::{READ_ON, Sent, TokenCall, TokenEndpointOptions};
 pub use endpoint::TokenEndpoint;
 pub use exchange::{MAX_BODY, MaySend};
 pub use granted::{

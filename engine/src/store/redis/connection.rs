@@ -13,7 +13,7 @@ use deadpool_redis::redis::{
 };
 use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
 
-use super::errors::Fault;
+use super::errors::{Fault, Hint};
 use super::info::Info;
 use super::options::RedisOptions;
 use super::scripts::{self, Call};
@@ -80,13 +80,14 @@ impl Connector {
             Ask::Script(call) => call.on(&mut connection, asking).await,
             Ask::Command(command) => scripts::send(command, &mut connection, asking).await,
         };
-        if answer.as_ref().is_err_and(is_a_replicas) {
+        let answer = answer.map_err(Fault::from);
+        if matches!(&answer, Err(fault) if fault.hint() == Hint::NotMaster) {
             // Behind a name the master may be another server by now, but who is connected to the old one
             // stays so, and is told for ever that it lives. All others in the pool lead there, too.
             drop(Connection::take(connection));
             self.pool.retain(|_, _| false);
         }
-        Ok(answer?)
+        answer
     }
 
     /// A connection outside the pool.
@@ -111,11 +112,6 @@ impl Connector {
             .await
             .map_err(late)?
     }
-}
-
-/// Whether a server said that it is no master.
-fn is_a_replicas(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// Gives a connection the name that `CLIENT LIST` shows, and if need be makes sure whose it is. A role

@@ -125,7 +125,7 @@ enum Wait {
 impl Wait {
     fn of(info: &Info, replicas: u32) -> Self {
         match replicas {
-            _ if info.version() >= (7, 2) && info.is("aof_enabled", "1") => Self::Files(replicas),
+            _ if info.tells_of_its_file() => Self::Files(replicas),
             0 => Self::Nothing,
             _ => Self::Replicas(replicas),
         }

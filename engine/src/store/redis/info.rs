@@ -38,6 +38,11 @@ impl Info {
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     }
 
+    /// Whether the server can be asked, by `WAITAOF`, if its own file has reached the disk.
+    pub(super) fn tells_of_its_file(&self) -> bool {
+        self.version() >= (7, 2) && self.is("aof_enabled", "1")
+    }
+
     /// Changes when the server restarts, and when a replica takes over.
     pub(super) fn run_id(&self) -> String {
         let of = |field| self.get(field).unwrap_or_default();

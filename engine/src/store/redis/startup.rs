@@ -70,7 +70,7 @@ async fn server(
     version(&name, &info)?;
     eviction(&name, &info)?;
     alone(&name, &info, ways.routes.topology())?;
-    if info.is("aof_enabled", "1") && info.version() >= (7, 2) {
+    if info.tells_of_its_file() {
         syncs(&name, setting(ways, node, "appendfsync").await?.as_deref())?;
     }
     let saves = if info.is("aof_enabled", "1") {

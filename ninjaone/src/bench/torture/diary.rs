@@ -137,9 +137,7 @@ impl Diary {
     /// Whether whoever had an answer in its hands at `read` was dead before it can have kept it.
     #[must_use]
     pub(super) fn died_with(&self, sender: Option<usize>, read: u64) -> bool {
-        let deaths = sender.and_then(|worker| self.deaths.get(&worker));
-        let hit = |death: &Span| death.meets(read, read + SLACK_MS);
-        deaths.is_some_and(|all| all.iter().any(hit))
+        self.died_between(sender, read, read)
     }
 
     /// Whether whoever sent a request died while it waited for the answer. A dead client is noticed a moment later.

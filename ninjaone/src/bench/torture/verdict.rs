@@ -24,7 +24,7 @@ use super::memory::{Consent, Lost};
 use crate::simulator::{Delivery, Entry, Presented};
 
 /// For how long a client that lives reads on, ms, the deadline of its request left aside.
-const READ_ON_MS: u64 = 60_000;
+const READ_ON_MS: u64 = crate::provider::READ_ON.as_secs() * 1_000;
 /// The status with which the host refuses a refresh token that is dead.
 const DEAD: u16 = 400;
 
