@@ -31,4 +31,4 @@ pub use proxy::Proxy;
 pub use redis::RedisServer;
 pub use site::Site;
 pub use tls::Tls;
-pub use wait::eventually;
+pub use wait::{eventually, within};

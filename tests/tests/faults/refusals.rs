@@ -90,12 +90,16 @@ async fn set(redis: &RedisServer, name: &str, value: &str) {
 /// Takes snapshots until one has ended like this.
 async fn saved(redis: &RedisServer, how: &str) {
     eventually("a snapshot", PATIENCE, async || {
-        // Another may be under way.
-        let _ = redis.try_cli::<String>(&["BGSAVE"]).await;
         let info: String = redis.cli(&["INFO", "persistence"]).await;
-        let ended = format!("rdb_last_bgsave_status:{how}");
-        let under_way = info.contains("rdb_bgsave_in_progress:1");
-        (info.contains(&ended) && !under_way).then_some(())
+        if info.contains("rdb_bgsave_in_progress:1") {
+            return None;
+        }
+        if info.contains(&format!("rdb_last_bgsave_status:{how}")) {
+            return Some(());
+        }
+        // Refused where another has begun by itself.
+        let _ = redis.try_cli::<String>(&["BGSAVE"]).await;
+        None
     })
     .await;
 }

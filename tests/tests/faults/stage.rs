@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evergreen_engine::{Delivery, Limits, WorkflowId};
 use evergreen_tests::bench::adopt;
-use evergreen_tests::{Bench, Proxy, RedisServer, eventually};
+use evergreen_tests::{Bench, Proxy, RedisServer, eventually, within};
 use ninjaone::integration::Target;
 use ninjaone::lifecycle::{Credential, KIND, Signal, Source};
 use ninjaone::service::{App, StatusView, TokenAsk};
@@ -157,11 +157,16 @@ impl Stage {
     pub(crate) async fn see(&self, what: &str, wanted: impl Fn(&StatusView) -> bool) -> StatusView {
         let target = self.target();
         let mut last = None;
-        eventually(what, PATIENCE, async || {
-            last = self.api.status(&target).await.ok().or(last.take());
-            last.clone().filter(|status| wanted(status))
-        })
-        .await
+        let seen = within(PATIENCE, async || {
+            let status = self.api.status(&target).await;
+            let good = status.as_ref().ok().filter(|status| wanted(status)).cloned();
+            last = Some(status);
+            good
+        });
+        match seen.await {
+            Some(status) => status,
+            None => panic!("not within {PATIENCE:?}: {what}; last seen {last:?}"),
+        }
     }
 
     /// How often each refresh token was presented, in the order of the first time.
