@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergreen_engine::reconciler::compare_all;
+use evergreen_engine::store::Signalled;
 use evergreen_engine::store::redis::{RedisOptions, RedisStore};
 use evergreen_engine::worker::{self, Stopped, WorkerOptions};
 use evergreen_engine::{Delivery, Engine, Limits, WorkflowId};
@@ -125,13 +126,18 @@ impl Fleet {
     pub(crate) async fn holds_together(mut self) {
         let engine = self.engine("judge").await;
         for id in &self.ids {
-            until("a signal that is queued", async || {
+            until("a signal that is safe", async || {
                 let delivery = Delivery {
                     durable: true,
                     ..Delivery::default()
                 };
-                let sent = engine.signal::<Pulse>(id, &Signal::Enough, delivery).await;
-                sent.map(|_| ()).map_err(|error| error.to_string())
+                // What is queued and not confirmed may be lost with the next master.
+                match engine.signal::<Pulse>(id, &Signal::Enough, delivery).await {
+                    Ok(Signalled::Queued {
+                        confirmed: true, ..
+                    }) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
             })
             .await;
         }
