@@ -8,15 +8,18 @@
 --      10 signals an inbox may hold
 --      11 wake channel                            12 partition, as told on the wake channel
 --      13 id of a pre-emptive signal that may be sent again, or ''
+--      14 unless the very same plain signal waits already, '0' or '1'
 -- Replies (all numbers as text)
 --   queued   now v held    held is '1' while somebody holds the workflow: their commit makes it due
---   already  now v held    pre-emptive, and queued before under this id: it ends no lease again
+--   already  now v held    pre-emptive, and queued before under this id: it ends no lease again; or plain,
+--                          and the very same waits
 --   unknown  now           no such workflow, and the signal does not create one
 --   full     now           the inbox holds as many as it may; nothing written
 local due, parked, wf, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local member, payload, preemptive, ends_claim = ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5]
 local create, state, data, schema = ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9]
 local inbox_max, channel, partition, once = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
+local unless_it_waits = ARGV[14] == '1'
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -34,12 +37,22 @@ if preemptive and once ~= '' and last == once then
   redis.call('HSET', wf, 'signal', once)
   return { 'already', now_text, v, owner and '1' or '0' }
 end
+local ends = ends_claim ~= '' and claim == ends_claim
+if v and unless_it_waits and not preemptive and not ends then
+  for i, text in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
+    if string.sub(text, string.find(text, ' ', 1, true) + 1) == payload then
+      -- Written again on purpose, as above.
+      redis.call('LSET', inbox, i - 1, text)
+      return { 'already', now_text, v, owner and '1' or '0' }
+    end
+  end
+end
 -- A pre-emptive signal is never refused: whoever disconnects must be able to.
 if not preemptive and redis.call('LLEN', inbox) >= inbox_max then return { 'full', now_text } end
 
 -- Writes from here on. Taking away comes first: after it a server with full memory lets the rest
 -- pass, so that whoever disconnects can, whatever the memory.
-if preemptive or (ends_claim ~= '' and claim == ends_claim) then
+if preemptive or ends then
   redis.call('HDEL', wf, 'owner', 'claim', 'lease_until')
   redis.call('HINCRBY', wf, 'fence', 1)
   owner = false

@@ -1,4 +1,5 @@
 //! Delivering a signal that must not be lost: sent again until the store has it and its servers confirm.
+//! While it waits there, no other copy is queued, however long the servers take.
 
 use crate::backoff::Backoff;
 use crate::counters::Counters;
@@ -29,6 +30,7 @@ pub(crate) async fn deliver<W: Workflow>(
         payload,
         preemptive: false,
         once: None,
+        unless_it_waits: true,
         ends_claim: None,
         create: None,
         durable: true,

@@ -49,6 +49,8 @@ const STEP_KEYS: usize = 2000;
 const PART: Duration = Duration::from_secs(60);
 /// How often the reconciler says that it still is, and the others ask whether they can be.
 const PART_AGAIN: Duration = Duration::from_secs(20);
+/// A reconciler whose last steps were not answered, so many of them, leaves the part to whoever reaches more.
+const IN_VAIN: u32 = 4;
 /// How long a worker that has fallen silent in a walk of all records is waited for: less than it stays the
 /// reconciler, so that whoever takes the part over begins the walk anew at once.
 const WALKING: Duration = Duration::from_secs(30);
@@ -84,10 +86,16 @@ async fn walk_for_ever(engine: Engine) {
     let mut round = Round::new(engine);
     let mut part: Option<Instant> = None;
     let mut pause = STEP;
+    let mut in_vain = 0;
     loop {
         tokio::time::sleep(pause).await;
         pause = STEP;
         if part.is_none_or(|since| since.elapsed() >= PART_AGAIN) {
+            if in_vain >= IN_VAIN {
+                // It ends by itself meanwhile, and the others have asked for it.
+                (part, in_vain, pause) = (None, 0, 2 * PART);
+                continue;
+            }
             match round.is_ours().await {
                 Ok(true) => part = Some(Instant::now()),
                 Ok(false) => {
@@ -101,8 +109,11 @@ async fn walk_for_ever(engine: Engine) {
             }
         }
         match round.step().await {
-            Ok(next) => pause = next,
-            Err(error) => tracing::debug!(%error, "a step of the reconciler was not answered"),
+            Ok(next) => (pause, in_vain) = (next, 0),
+            Err(error) => {
+                in_vain += 1;
+                tracing::debug!(%error, "a step of the reconciler was not answered");
+            }
         }
     }
 }

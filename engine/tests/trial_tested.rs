@@ -53,10 +53,13 @@ async fn begin(engine: &Engine) {
         days: 30,
     };
     let delivery = Delivery::creating();
-    engine
-        .signal::<Trial>(&ada(), &begin, delivery)
-        .await
-        .unwrap();
+    assert!(
+        engine
+            .signal::<Trial>(&ada(), &begin, delivery)
+            .await
+            .unwrap()
+            .is_queued()
+    );
 }
 
 async fn state(engine: &Engine) -> (Trial, Phase) {

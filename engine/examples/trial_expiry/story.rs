@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use evergreen_engine::store::Signalled;
 use evergreen_engine::{Delivery, Millis, WorkflowId};
 
 use super::trial::{Signal, Trial};
@@ -21,14 +22,14 @@ pub(crate) async fn tell(world: &World, out: &mut dyn Write) -> Result<(), Probl
     teller.show(&ada).await?;
 
     teller.say("Grace buys.")?;
-    send(world, &grace, &Signal::Convert).await?;
+    teller.send(&grace, &Signal::Convert).await?;
     teller.say("The next connection to the post office will break.")?;
     world.office.break_next_connection();
     teller.days(5).await?;
     teller.show(&ada).await?;
 
     teller.say("Ada asks for fourteen days more.")?;
-    send(world, &ada, &Signal::Extend { days: 14 }).await?;
+    teller.send(&ada, &Signal::Extend { days: 14 }).await?;
     teller.days(5).await?;
     teller.show(&ada).await?;
     teller.days(10).await?;
@@ -38,7 +39,7 @@ pub(crate) async fn tell(world: &World, out: &mut dyn Write) -> Result<(), Probl
     teller.show(&grace).await?;
 
     teller.say("Ada asks again, and is told nothing new: it is over.")?;
-    send(world, &ada, &Signal::Extend { days: 14 }).await?;
+    teller.send(&ada, &Signal::Extend { days: 14 }).await?;
     teller.days(30).await?;
     teller.show(&ada).await?;
     teller.show(&grace).await
@@ -50,14 +51,10 @@ async fn begin(world: &World, id: &WorkflowId, email: &str) -> Result<(), Proble
         days: 30,
     };
     let delivery = Delivery::creating();
-    world.engine().signal::<Trial>(id, &begin, delivery).await?;
-    Ok(())
-}
-
-async fn send(world: &World, id: &WorkflowId, signal: &Signal) -> Result<(), Problem> {
-    let delivery = Delivery::default();
-    world.engine().signal::<Trial>(id, signal, delivery).await?;
-    Ok(())
+    match world.engine().signal::<Trial>(id, &begin, delivery).await? {
+        Signalled::Queued { .. } => Ok(()),
+        other => Err(format!("{id} did not begin: {other:?}").into()),
+    }
 }
 
 /// Tells what has happened since it last did.
@@ -91,6 +88,17 @@ impl<'a> Teller<'a> {
     fn say(&mut self, text: &str) -> Result<(), Problem> {
         writeln!(self.out, "\n{}  {text}", self.day(self.today))?;
         Ok(())
+    }
+
+    /// Sends a signal. Only what is queued will be heard.
+    async fn send(&mut self, id: &WorkflowId, signal: &Signal) -> Result<(), Problem> {
+        let delivery = Delivery::default();
+        let engine = self.world.engine();
+        match engine.signal::<Trial>(id, signal, delivery).await? {
+            Signalled::Queued { .. } => Ok(()),
+            Signalled::Unknown => self.say("There is nobody to hear it."),
+            Signalled::Full => Err(format!("too many signals wait for {id} already").into()),
+        }
     }
 
     /// Lets days pass, and tells what the post office and the outbox saw.

@@ -216,6 +216,7 @@ impl Engine {
                 payload,
                 preemptive: delivery.preemptive,
                 once: delivery.once,
+                unless_it_waits: false,
                 ends_claim: delivery.ends_claim,
                 create,
                 durable: delivery.durable,

@@ -205,6 +205,9 @@ pub struct Signal {
     /// By what a pre-emptive signal is known when it is sent again, as after a lost reply: it then ends
     /// no lease again. The store knows the last one of each workflow.
     pub once: Option<String>,
+    /// Not where the very same signal, if it is a plain one, waits already. Whoever sends until it is
+    /// confirmed sends many times.
+    pub unless_it_waits: bool,
     /// End the lease that was taken with this claim id, if it is still the workflow's.
     pub ends_claim: Option<String>,
     /// Create the workflow, if there is none, in this state.
@@ -226,6 +229,7 @@ pub struct Creation {
 
 /// How a signal was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "only `Queued` means that the signal will be heard"]
 pub enum Signalled {
     /// It waits in the inbox.
     Queued {
@@ -233,7 +237,8 @@ pub enum Signalled {
         v: u64,
         /// Somebody holds the workflow; their commit makes it due at once.
         held: bool,
-        /// It was queued before, by an earlier try of this very signal; it may have been heard since.
+        /// It was queued before, by an earlier try of this very signal; a pre-emptive one may have been heard
+        /// since.
         already: bool,
         /// Whether the servers confirmed as [`Signal::durable`] asked; `true` where nothing was asked.
         confirmed: bool,
@@ -242,6 +247,14 @@ pub enum Signalled {
     Unknown,
     /// The inbox holds as many as it may.
     Full,
+}
+
+impl Signalled {
+    /// Whether it will be heard.
+    #[must_use]
+    pub fn is_queued(self) -> bool {
+        matches!(self, Self::Queued { .. })
+    }
 }
 
 /// What a holder does with its lease besides committing.

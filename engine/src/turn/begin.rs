@@ -9,7 +9,7 @@ use crate::activities::{Admission, Pass};
 use crate::advance::{Advanced, Base, Judge, Surroundings, advance, advance_held};
 use crate::limits;
 use crate::machine::Workflow;
-use crate::record::Envelope;
+use crate::record::{Envelope, Record};
 use crate::store::clock::millis;
 use crate::store::{Committed, StoreError};
 use crate::trust::Trust;
@@ -28,8 +28,8 @@ pub(super) struct Intent<W: Workflow> {
     pub(super) activity: W::Activity,
     /// The machine as the intent commit wrote it.
     pub(super) after: Base<W>,
-    /// The count of transitions then.
-    pub(super) v: u64,
+    /// The record as the intent commit wrote it.
+    pub(super) record: Record,
     /// Counts from before the intent was sent.
     pub(super) trust: Trust,
     /// Whether the store vouches for the intent. Nothing is performed on one that may be lost.
@@ -212,10 +212,10 @@ async fn intend<W: Workflow>(
                     phase: run.phase,
                     wake_at: run.wake_at,
                     visible_at: None,
-                    commit: Some(commit.commit),
+                    commit: Some(commit.commit.clone()),
                     sealed: writing::applied(&holding.sealed, &commit.sealed),
                 },
-                v,
+                record: writing::written(&holding.record, &commit, v),
                 trust,
                 confirmed,
                 pass,

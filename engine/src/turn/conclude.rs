@@ -1,11 +1,7 @@
 //! The second half of a turn: what was learnt goes to the machine, and into the store.
 
-use std::panic::AssertUnwindSafe;
-
-use futures::FutureExt;
-
 use super::begin::Intent;
-use super::{Env, Holding, PANICKED, Trouble, TurnEnd, Written, note_turn};
+use super::{Env, Holding, Trouble, TurnEnd, Written, note_turn, or_panicked};
 use crate::advance::{Advanced, Judge, Surroundings, Unanswered, advance, advance_held};
 use crate::counters::Counters;
 use crate::deliver;
@@ -27,10 +23,7 @@ pub(super) async fn conclude<W: Workflow>(
     let _pending = precious
         .as_ref()
         .map(|_| Precious::new(&env.counters, &holding.id));
-    let written = AssertUnwindSafe(write(env, holding, intent, outcome, precious.is_some()))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| Err(Trouble::Poison(PANICKED.to_owned())));
+    let written = or_panicked(write(env, holding, intent, outcome, precious.is_some())).await;
     match (written, precious) {
         (Ok(Concluded { v, heard: true }), _) => {
             env.activities.settled(&holding.id, outcome).await;
@@ -105,7 +98,7 @@ async fn write<W: Workflow>(
         } else {
             Patience::Within(patience.clone())
         };
-        match writing::send(env, &commit, intent.v, patience).await? {
+        match writing::send(env, &commit, intent.record.v, patience).await? {
             Committed::Signals { rest } => {
                 told.add(&rest);
                 for envelope in &rest {

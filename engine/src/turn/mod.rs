@@ -96,7 +96,7 @@ pub(crate) struct Holding {
 
 impl Holding {
     /// The store's time: what the claim told, and what has passed here since.
-    fn store_now(&self) -> Millis {
+    pub(crate) fn store_now(&self) -> Millis {
         self.now + u64::try_from(self.trust.elapsed_ms()).unwrap_or(0)
     }
 }
@@ -147,8 +147,7 @@ const PANICKED: &str = "it panicked; the worker's error output says where";
 
 /// Runs a turn to its end. A panic of the machine, or of what surrounds it, is a turn that failed.
 pub(crate) async fn run<W: Workflow>(env: &Env<W>, holding: Holding) -> TurnEnd {
-    let turn = AssertUnwindSafe(spine(env, &holding)).catch_unwind().await;
-    match turn.unwrap_or_else(|_| Err(Trouble::Poison(PANICKED.to_owned()))) {
+    match or_panicked(spine(env, &holding)).await {
         Ok(end) => end,
         Err(Trouble::Fenced) => {
             Counters::add(&env.counters.fenced, 1);
@@ -162,18 +161,34 @@ pub(crate) async fn run<W: Workflow>(env: &Env<W>, holding: Holding) -> TurnEnd 
             give_back(env, &holding, limits::NEWER_WAIT, false).await;
             TurnEnd::GivenBack { why }
         }
-        Err(Trouble::Poison(why)) => poison::poisoned(env, &holding, why).await,
+        Err(Trouble::Poison(why)) => poison::poisoned(env, &holding, None, why).await,
     }
+}
+
+/// A panic is trouble like any other.
+async fn or_panicked<T>(work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(Trouble::Poison(PANICKED.to_owned())))
 }
 
 async fn spine<W: Workflow>(env: &Env<W>, holding: &Holding) -> Result<TurnEnd, Trouble> {
     match begin::begin(env, holding).await? {
         Begun::Ended(end) => Ok(end),
         Begun::Intended(mut intent) => {
-            let outcome = act::perform(env, holding, &intent).await;
-            // Whoever waits for its place need not wait for the commit.
-            drop(intent.pass.take());
-            conclude::conclude(env, holding, &intent, &outcome).await
+            let pass = intent.pass.take();
+            let rest = or_panicked(async {
+                let outcome = act::perform(env, holding, &intent).await;
+                // Whoever waits for its place need not wait for the commit.
+                drop(pass);
+                conclude::conclude(env, holding, &intent, &outcome).await
+            });
+            match rest.await {
+                // What is parked then is what the intent has written.
+                Err(Trouble::Poison(why)) => {
+                    Ok(poison::poisoned(env, holding, Some(&intent), why).await)
+                }
+                end => end,
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A turn that cannot be done: tried again later by whoever, then left to a human.
 
+use super::begin::Intent;
 use super::{Env, Holding, TurnEnd, give_back};
 use crate::counters::Counters;
 use crate::limits;
@@ -7,7 +8,13 @@ use crate::machine::Workflow;
 use crate::store::Committed;
 use crate::writing::{self, Patience};
 
-pub(super) async fn poisoned<W: Workflow>(env: &Env<W>, holding: &Holding, why: String) -> TurnEnd {
+/// `intent`: what the turn has written before it failed, if it came so far.
+pub(super) async fn poisoned<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    intent: Option<&Intent<W>>,
+    why: String,
+) -> TurnEnd {
     let attempt = holding.record.attempt;
     if attempt < limits::PARK_AFTER {
         let doublings = attempt.saturating_sub(1).min(16);
@@ -16,9 +23,11 @@ pub(super) async fn poisoned<W: Workflow>(env: &Env<W>, holding: &Holding, why: 
         give_back(env, holding, rest, true).await;
         return TurnEnd::GivenBack { why };
     }
-    let commit = writing::park(env, holding, why.clone());
-    let within = Patience::Within(holding.trust.clone());
-    match writing::send(env, &commit, holding.record.v, within).await {
+    let written = intent.map_or(&holding.record, |intent| &intent.record);
+    let commit = writing::park(env, holding, written, why.clone());
+    let trust = intent.map_or(&holding.trust, |intent| &intent.trust);
+    let within = Patience::Within(trust.clone());
+    match writing::send(env, &commit, written.v, within).await {
         Ok(Committed::Written { .. }) => {
             Counters::add(&env.counters.parked, 1);
             tracing::error!(id = %holding.id, attempt, %why, "parked: it waits for a human");

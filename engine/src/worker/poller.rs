@@ -13,7 +13,7 @@ use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::id::WorkflowId;
 use crate::limits::HEADS;
-use crate::news::Told;
+use crate::news;
 use crate::store::{Peek, StoreError, Wakes};
 
 /// When a worker looks at all partitions again, as parts of the poll cap: at random, so that workers
@@ -31,7 +31,7 @@ pub(super) struct Poller {
     permits: Arc<Semaphore>,
     busy: HashSet<String>,
     wakes: Option<Wakes>,
-    news: mpsc::UnboundedReceiver<Told>,
+    news: news::Reader,
     ended: (mpsc::UnboundedSender<Left>, mpsc::UnboundedReceiver<Left>),
     /// What another owns and is left alone for now; busy as far as the agenda is concerned.
     spared: Vec<String>,
@@ -215,8 +215,8 @@ impl Poller {
             biased;
             () = tokio::time::sleep(span) => {}
             () = self.engine.queue().shorter() => {}
-            // Ends where another worker reads the news of this engine from now on.
-            Some((partition, heads, now)) = self.news.recv() => {
+            // Never, where another worker reads the news of this engine from now on.
+            (partition, heads, now) = self.news.recv() => {
                 self.agenda.told(partition, heads, now);
             }
             left = self.ended.1.recv() => {
@@ -243,7 +243,7 @@ impl Poller {
 
     /// Takes in everything that has arrived meanwhile.
     fn catch_up(&mut self) {
-        while let Ok((partition, heads, now)) = self.news.try_recv() {
+        while let Some((partition, heads, now)) = self.news.try_recv() {
             self.agenda.told(partition, heads, now);
         }
         while let Ok(left) = self.ended.1.try_recv() {

@@ -11,7 +11,7 @@ use crate::activities::SealError;
 use crate::advance::{Advanced, Base};
 use crate::load::{self, LoadError};
 use crate::machine::{Millis, SealedChange, Workflow};
-use crate::record::{Envelope, SealedBlobs};
+use crate::record::{Envelope, Record, SealedBlobs};
 use crate::store::{Commit, OutboxEntry, SealedOp};
 use crate::time::rfc3339;
 use crate::turn::{Env, Holding};
@@ -134,8 +134,14 @@ pub(crate) fn commit<W: Workflow>(
 
 /// The commit that leaves a workflow as it is and takes it out of `due`. What a pre-emptive signal that
 /// nobody could hear was to end is erased all the same.
-pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String) -> Commit {
-    let record = &holding.record;
+///
+/// `record`: as it was read, or as this turn has written it since.
+pub(crate) fn park<W: Workflow>(
+    env: &Env<W>,
+    holding: &Holding,
+    record: &Record,
+    reason: String,
+) -> Commit {
     let unheard = record.unheard().is_some();
     Commit {
         id: holding.id.clone(),
@@ -154,13 +160,31 @@ pub(crate) fn park<W: Workflow>(env: &Env<W>, holding: &Holding, reason: String)
         activity: record.activity.clone(),
         keep: None,
         finish: false,
-        log: json!({"v": record.v + 1, "at": rfc3339(holding.now), "parked": reason}).to_string(),
+        log: json!({"v": record.v + 1, "at": rfc3339(holding.store_now()), "parked": reason})
+            .to_string(),
         park: Some(reason),
         sealed: unheard.then_some(SealedOp::Clear).into_iter().collect(),
         log_max: env.limits.log,
         events: Vec::new(),
         events_max: env.limits.events,
         durable: unheard,
+    }
+}
+
+/// What the record is once an intent has been written. It is strict, so all that waited has been heard.
+pub(crate) fn written(before: &Record, commit: &Commit, v: u64) -> Record {
+    Record {
+        v,
+        commit: Some(commit.commit.clone()),
+        state: commit.state.clone(),
+        data: commit.data.clone(),
+        schema: commit.schema,
+        wake_at: commit.wake_at,
+        visible_at: commit.visible_at,
+        activity: commit.activity.clone(),
+        barrier: false,
+        ahead: None,
+        ..before.clone()
     }
 }
 

@@ -97,7 +97,7 @@ rules! {
         "if last_heard ~= '' and redis.call('LINDEX'", "if false and redis.call('LINDEX'");
     "4" effects_of_any_state_are_performed By(Slip::EffectsOfAnyState);
     "5" a_pre_emptive_signal_waits Lua("signal",
-        "if preemptive or (ends_claim ~= ''", "if (ends_claim ~= ''");
+        "if preemptive or ends then", "if ends then");
     "5" a_pre_emptive_signal_mints_no_fence Lua("signal",
         "  redis.call('HINCRBY', wf, 'fence', 1)\n", "");
     "5" a_pre_emptive_signal_leaves_no_barrier Lua("signal",

@@ -40,6 +40,55 @@ async fn a_flushed_script_cache_is_filled_again() {
     }
 }
 
+/// A password is changed under a worker that has something in its hands: it must outlast that.
+#[tokio::test]
+async fn a_login_that_is_not_accepted_any_more_is_away() {
+    let server = Server::start(&["--appendonly", "yes", "--requirepass", "first"]);
+    let options = RedisOptions {
+        url: server.url().replace("redis://", "redis://:first@"),
+        ..server.options()
+    };
+    let store = RedisStore::connect(options.clone()).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
+    let record = hold(&store, "a").await;
+    let last = commit("a", &record);
+    let raw = redis::Client::open(options.url.as_str()).unwrap();
+    let mut raw = raw.get_multiplexed_async_connection().await.unwrap();
+    let mut say = async |words: &[&str]| {
+        let command = redis::cmd(words[0]).arg(&words[1..]).take();
+        command.exec_async(&mut raw).await.unwrap();
+    };
+    say(&["CONFIG", "SET", "requirepass", "second"]).await;
+    say(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let plain = Commit {
+        durable: false,
+        ..last.clone()
+    };
+    let (a, b, c, d) = tokio::join!(
+        store.commit(&last),
+        store.commit(&plain),
+        store.peek(&[0]),
+        RedisStore::connect(options),
+    );
+    for error in [a.err(), b.err(), c.err()] {
+        assert!(matches!(error, Some(StoreError::Away { .. })), "{error:?}");
+    }
+    let error = d.err();
+    assert!(
+        matches!(error, Some(StoreError::Refused { .. })),
+        "{error:?}"
+    );
+    say(&["CONFIG", "SET", "requirepass", "first"]).await;
+    let told = store.commit(&last).await.unwrap().answer;
+    assert!(matches!(told, Committed::Written { v: 1, .. }), "{told:?}");
+}
+
 /// A stopped server accepts connections and answers nothing.
 #[tokio::test]
 async fn a_stopped_server_is_away_and_nothing_hangs() {
@@ -50,7 +99,13 @@ async fn a_stopped_server_is_away_and_nothing_hangs() {
         ..server.options()
     };
     let store = RedisStore::connect(options.clone()).await.unwrap();
-    store.signal(&creating("a", true)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     let record = hold(&store, "a").await;
     let last = commit("a", &record);
     server.stop();
@@ -86,7 +141,13 @@ async fn connections_that_were_killed_are_made_anew() {
     let server = Server::any();
     let store = RedisStore::connect(server.options()).await.unwrap();
     let mut wakes = store.wakes().await.unwrap();
-    store.signal(&creating("a", true)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     wakes.recv().await.unwrap();
     let mut raw = server.raw().await;
     for kind in ["normal", "pubsub"] {
@@ -94,7 +155,13 @@ async fn connections_that_were_killed_are_made_anew() {
         kill.arg("KILL").arg("TYPE").arg(kind);
         kill.exec_async(&mut raw).await.unwrap();
     }
-    store.signal(&creating("b", false)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("b", false))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     // Whoever used the killed connection is told that it is gone; the next gets a new one.
     let first = store.signal(&creating("c", true)).await;
     assert!(
@@ -105,7 +172,13 @@ async fn connections_that_were_killed_are_made_anew() {
     assert_eq!(next, queued(true));
     let heard = async {
         loop {
-            store.signal(&creating("e", false)).await.unwrap();
+            assert!(
+                store
+                    .signal(&creating("e", false))
+                    .await
+                    .unwrap()
+                    .is_queued()
+            );
             let patience = Duration::from_millis(50);
             if let Ok(wake) = tokio::time::timeout(patience, wakes.recv()).await {
                 break wake.unwrap();
@@ -156,7 +229,13 @@ async fn a_steady_connection_that_has_ended_is_made_anew_unnoticed() {
 async fn connections_bear_names_that_people_know() {
     let server = Server::any();
     let store = RedisStore::connect(server.options()).await.unwrap();
-    store.signal(&creating("a", true)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     let mut list = redis::cmd("CLIENT");
     list.arg("LIST");
     let list: String = list.query_async(&mut server.raw().await).await.unwrap();
@@ -169,7 +248,13 @@ async fn connections_bear_names_that_people_know() {
 async fn a_restart_changes_the_run_id_and_nothing_else() {
     let mut server = Server::start(&SAFE);
     let store = RedisStore::connect(server.options()).await.unwrap();
-    store.signal(&creating("a", true)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     let before = (store.run_id().await.unwrap(), store.meta().await.unwrap());
     server.restart();
     // The first to use a connection learns that it is gone.
@@ -205,7 +290,13 @@ async fn who_is_connected_to_what_is_a_replica_now_goes_where_the_name_leads() {
     };
     let ports = [&old, &new].map(|server| server.port().to_string());
     follow(&new, ["127.0.0.1", &ports[0]]).await;
-    store.signal(&creating("a", false)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", false))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     // Several are connected.
     let one = id("a");
     let read = || store.read(&one, false);

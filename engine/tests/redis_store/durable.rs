@@ -61,7 +61,13 @@ async fn what_the_replica_does_not_have_is_not_confirmed() {
     };
     let store = RedisStore::connect(with(1)).await.unwrap();
     settled(&store).await;
-    store.signal(&creating("a", true)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     replica.stop();
     let record = hold(&store, "a").await;
     let last = commit("a", &record);

@@ -12,7 +12,13 @@ async fn with_full_memory_only_a_commit_that_erases_passes() {
     let server = Server::start(&["--appendonly", "yes"]);
     let store = RedisStore::connect(server.options()).await.unwrap();
     for name in ["a", "b"] {
-        store.signal(&creating(name, false)).await.unwrap();
+        assert!(
+            store
+                .signal(&creating(name, false))
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
     let (a, b) = (hold(&store, "a").await, hold(&store, "b").await);
     let mut fill = redis::cmd("CONFIG");
@@ -52,7 +58,13 @@ async fn with_full_memory_a_preemptive_signal_is_queued_and_carried_out() {
     let server = Server::start(&["--appendonly", "yes"]);
     let store = RedisStore::connect(server.options()).await.unwrap();
     for name in ["held", "idle"] {
-        store.signal(&creating(name, false)).await.unwrap();
+        assert!(
+            store
+                .signal(&creating(name, false))
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
     let held = hold(&store, "held").await;
     let mut fill = redis::cmd("CONFIG");

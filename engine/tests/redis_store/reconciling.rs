@@ -19,7 +19,13 @@ async fn a_record_that_is_spoilt_is_told_and_left_alone() {
     let store = RedisStore::connect(options).await.unwrap();
     let ids = ["a", "b", "c"].map(id);
     for name in ["a", "b", "c"] {
-        store.signal(&creating(name, false)).await.unwrap();
+        assert!(
+            store
+                .signal(&creating(name, false))
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
     let key = |what: &str| format!("{prefix}:{{00}}:{what}");
     let mut raw = server.raw().await;
@@ -57,7 +63,13 @@ async fn a_step_that_compares_a_few_costs_one_round_trip() {
     let store = RedisStore::connect(server.options()).await.unwrap();
     let names: Vec<_> = (0..20).map(|n| format!("w{n}")).collect();
     for name in &names {
-        store.signal(&creating(name, false)).await.unwrap();
+        assert!(
+            store
+                .signal(&creating(name, false))
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
     let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
     let (partition, rank, count) = (0, 0, 10);

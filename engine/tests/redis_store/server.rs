@@ -105,7 +105,13 @@ async fn a_key_space_that_lost_its_meta_is_not_made_anew() {
     let server = Server::any();
     let options = server.options();
     let store = RedisStore::connect(options.clone()).await.unwrap();
-    store.signal(&creating("a", false)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", false))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     let mut forget = redis::cmd("DEL");
     forget.arg(format!("{}:meta", options.prefix));
     forget.exec_async(&mut server.raw().await).await.unwrap();
@@ -148,7 +154,13 @@ async fn without_a_clock_of_its_own_it_goes_by_the_server() {
     let (before, _): (u64, u64) = time.query_async(&mut raw).await.unwrap();
     let now = store.now().await.unwrap();
     let peek = store.peek(&[0, 15]).await.unwrap();
-    store.signal(&creating("a", false)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", false))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     let reading = store.read(&id("a"), false).await.unwrap().unwrap();
     let (after, _): (u64, u64) = time.query_async(&mut raw).await.unwrap();
     for seen in [now, peek.now, reading.now, reading.score.unwrap()] {

@@ -23,6 +23,7 @@ pub(crate) fn creating(name: &str, durable: bool) -> Signal {
         payload: "{}".to_owned(),
         preemptive: false,
         once: None,
+        unless_it_waits: false,
         ends_claim: None,
         create: Some(Creation {
             state: "New".to_owned(),

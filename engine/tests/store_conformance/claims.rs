@@ -13,7 +13,7 @@ use super::support::{BEGIN, World};
 both_stores! {
     async fn a_claim_is_one_reading_of_everything(w) {
         let id = w.created("a").await;
-        w.signalled(signal(&id, "second {\"b\": 1}")).await;
+        assert!(w.signalled(signal(&id, "second {\"b\": 1}")).await.is_queued());
         let told = w.store.claim(&ask(&id, "c1", ClaimMode::Due)).await.unwrap();
         let until = BEGIN + 15_000;
         assert_eq!((told.now, told.heads), (BEGIN, vec![(id.to_string(), until)]));
@@ -112,7 +112,7 @@ both_stores! {
         assert_eq!((reading.score, reading.record.attempt), (Some(BEGIN + 3000), 1));
         assert!(matches!(w.drive(&id, "c3").await, Claimed::Held { .. }), "not even driven");
         assert_eq!(w.commit(&commit(&id, &record, "k")).await, Committed::Fenced { v: 1 });
-        w.signalled(signal(&id, "x")).await;
+        assert!(w.signalled(signal(&id, "x")).await.is_queued());
         assert_eq!(w.score(&id).await, Some(BEGIN + 3000));
         assert_eq!(w.reconciled(&id).await, Reconciled::Right);
         let unknown = w.store.extend(&super::id("b"), 1, "c", back).await.unwrap();

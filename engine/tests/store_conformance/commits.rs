@@ -71,7 +71,7 @@ both_stores! {
         let id = w.created("a").await;
         let record = w.hold(&id, "c1").await;
         w.clock.advance(SECOND);
-        w.signalled(signal(&id, "second")).await;
+        assert!(w.signalled(signal(&id, "second")).await.is_queued());
         let before = w.read(&id).await;
         let heard = |at, payload: &str| Commit {
             consumed: 2,
@@ -126,7 +126,7 @@ both_stores! {
         let id = w.created("a").await;
         let record = w.hold(&id, "c1").await;
         w.clock.advance(SECOND);
-        w.signalled(signal(&id, "second")).await;
+        assert!(w.signalled(signal(&id, "second")).await.is_queued());
         let strict = Commit { strict: true, consumed: 1, ..commit(&id, &record, "k1") };
         let before = w.read(&id).await;
         let Committed::Signals { rest } = w.commit(&strict).await else { panic!() };

@@ -41,7 +41,7 @@ both_stores! {
     async fn an_inbox_is_read_without_a_claim_in_order_and_changes_nothing(w) {
         assert!(w.store.inbox(&super::id("nobody")).await.unwrap().is_empty());
         let id = w.created("a").await;
-        w.signalled(creating(&id, "second, with { a blank")).await;
+        assert!(w.signalled(creating(&id, "second, with { a blank")).await.is_queued());
         let inbox = w.store.inbox(&id).await.unwrap();
         let payloads: Vec<_> = inbox.iter().map(|e| e.payload.as_str()).collect();
         assert_eq!(payloads.len(), 2);
@@ -114,7 +114,7 @@ both_stores! {
         assert_eq!(w.commit(&last).await, Committed::Unknown);
         assert_eq!(w.claim(&id, "c2").await, Claimed::Unknown);
         assert_eq!(w.reconciled(&id).await, Reconciled::Right);
-        w.signalled(creating(&id, "again")).await;
+        assert!(w.signalled(creating(&id, "again")).await.is_queued());
         let Claimed::Claimed { record, sealed, inbox } = w.claim(&id, "c3").await else { panic!() };
         assert_eq!((record.fence, record.v, sealed.len(), inbox.len()), (1, 0, 0, 1));
     }
@@ -124,7 +124,7 @@ both_stores! {
             w.created(&format!("n{n}")).await;
         }
         let other = WorkflowId::new("test.other", "x").unwrap();
-        w.signalled(creating(&other, "x")).await;
+        assert!(w.signalled(creating(&other, "x")).await.is_queued());
         let mut seen = std::collections::BTreeSet::new();
         let mut cursor = None;
         loop {

@@ -64,7 +64,7 @@ both_stores! {
         assert!(!w.read(&id).await.record.barrier);
 
         // A pre-emptive signal that nobody sends again leaves the name of the one before it.
-        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
+        assert!(w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await.is_queued());
         assert_eq!(w.signalled(connect("g1")).await, queued(true, false, 1));
         w.hold(&id, "c2").await;
         assert_eq!(w.signalled(connect("g2")).await, queued(false, false, 1));
@@ -74,8 +74,8 @@ both_stores! {
 
     async fn the_barrier_goes_with_its_own_signal_and_not_with_those_behind_it(w) {
         let id = w.created("a").await;
-        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
-        w.signalled(signal(&id, "behind")).await;
+        assert!(w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await.is_queued());
+        assert!(w.signalled(signal(&id, "behind")).await.is_queued());
         let record = w.hold(&id, "c1").await;
         assert_eq!((record.barrier, record.ahead, record.unheard()), (true, Some(2), Some(2)));
         let first = Commit { consumed: 1, keep: Some(LEASE), ..commit(&id, &record, "k1") };
@@ -97,14 +97,33 @@ both_stores! {
             ..commit(&id, &record, "k1")
         };
         w.commit(&sealing).await;
-        w.signalled(signal(&id, "x")).await;
+        assert!(w.signalled(signal(&id, "x")).await.is_queued());
         w.vanish(&id).await;
         assert_eq!(w.read(&id).await.sealed.len(), 1, "nobody has ended anything");
-        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
+        assert!(w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await.is_queued());
         w.vanish(&id).await;
         let reading = w.read(&id).await;
         assert!(reading.sealed.is_empty());
         assert_eq!((reading.inbox_len, reading.record.barrier), (2, true), "it can still be heard");
+    }
+
+    async fn a_signal_that_waits_already_is_queued_again_only_where_that_is_wished(w) {
+        let queued = |already, v| Signalled::Queued { v, held: false, already, confirmed: true };
+        let id = w.created("a").await;
+        let pair = Signal { unless_it_waits: true, ..signal(&id, "pair") };
+        assert_eq!(w.signalled(pair.clone()).await, queued(false, 0));
+        assert_eq!(w.signalled(pair.clone()).await, queued(true, 0));
+        assert_eq!(w.read(&id).await.inbox_len, 2);
+        assert_eq!(w.signalled(signal(&id, "pair")).await, queued(false, 0));
+        for n in 3..INBOX_MAX {
+            assert!(w.signalled(signal(&id, &n.to_string())).await.is_queued());
+        }
+        assert_eq!(w.signalled(pair.clone()).await, queued(true, 0), "and where there is no room");
+        let record = w.hold(&id, "c1").await;
+        let ending = Signal { ends_claim: record.claim.clone(), ..pair.clone() };
+        assert_eq!(w.signalled(ending).await, Signalled::Full, "whoever ends a lease is not told that it waits");
+        w.commit(&Commit { consumed: INBOX_MAX, ..commit(&id, &record, "k1") }).await;
+        assert_eq!(w.signalled(pair).await, queued(false, 1), "it was heard");
     }
 
     async fn a_signal_may_end_the_lease_of_one_claim(w) {
@@ -154,7 +173,7 @@ both_stores! {
         assert_eq!((w.score(&id).await, w.reconciled(&id).await), (None, Reconciled::Right));
         let reason = "broken data".to_owned();
         assert_eq!(w.drive(&id, "c2").await, Claimed::Parked { reason });
-        w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await;
+        assert!(w.signalled(Signal { preemptive: true, ..signal(&id, "stop") }).await.is_queued());
         let reading = w.read(&id).await;
         assert_eq!((reading.record.parked, reading.score), (None, Some(BEGIN)));
         assert_eq!(w.reconciled(&id).await, Reconciled::Right);

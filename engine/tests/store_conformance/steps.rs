@@ -25,6 +25,7 @@ pub(crate) fn signal(id: &WorkflowId, payload: &str) -> Signal {
         payload: payload.to_owned(),
         preemptive: false,
         once: None,
+        unless_it_waits: false,
         ends_claim: None,
         create: None,
         durable: false,
@@ -108,7 +109,7 @@ impl World {
 
     pub(crate) async fn created(&self, name: &str) -> WorkflowId {
         let id = id(name);
-        self.signalled(creating(&id, "first")).await;
+        assert!(self.signalled(creating(&id, "first")).await.is_queued());
         id
     }
 

@@ -127,6 +127,7 @@ impl Pair {
                     create: true,
                     ends_claim: None,
                     once: None,
+                    unless_it_waits: false,
                 };
                 self.signal(0, &begin, None).await?;
                 self.claim(0, true, 15_000, false).await?;

@@ -19,7 +19,7 @@ const SHRINKS: u32 = 100;
 /// A script, what stands in it, and what is put in its place.
 type Mutant = (&'static str, &'static str, &'static str);
 
-const MUTANTS: [Mutant; 68] = [
+const MUTANTS: [Mutant; 72] = [
     (
         "claim",
         "tonumber(lease_until) > now or spared",
@@ -109,7 +109,15 @@ const MUTANTS: [Mutant; 68] = [
     ),
     ("commit", "redis.call('HSET', wf, 'attempt', 0)\n", "\n"),
     ("commit", "  redis.call('LTRIM', log, -log_max, -1)\n", ""),
-    ("signal", "if preemptive or (ends", "if (ends"),
+    ("signal", "if preemptive or ends then", "if ends then"),
+    ("signal", "if v and unless_it_waits and", "if v and"),
+    (
+        "signal",
+        "unless_it_waits and not preemptive",
+        "unless_it_waits",
+    ),
+    ("signal", "preemptive and not ends then", "preemptive then"),
+    ("signal", "+ 1) == payload then", "+ 1) ~= payload then"),
     ("signal", "  redis.call('HINCRBY', wf, 'fence', 1)\n", ""),
     (
         "signal",

@@ -106,6 +106,7 @@ impl Pair {
                     create: true,
                     ends_claim: None,
                     once: None,
+                    unless_it_waits: false,
                 };
                 for _ in 0..*signals {
                     self.signal(*id, &what, None).await?;
@@ -299,9 +300,14 @@ impl Pair {
     ) -> Result<(), TestCaseError> {
         let ask = Signal {
             id: self.ids[id].clone(),
-            payload: self.name("{\"signal\": ") + "}",
+            payload: if what.unless_it_waits || what.once == Some(0) {
+                "{\"signal\": \"the same\"}".to_owned()
+            } else {
+                self.name("{\"signal\": ") + "}"
+            },
             preemptive: what.preemptive,
             once: what.once.map(|once| format!("once{once}")),
+            unless_it_waits: what.unless_it_waits,
             ends_claim,
             create: what.create.then(|| Creation {
                 state: "New".to_owned(),

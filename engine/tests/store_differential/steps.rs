@@ -174,6 +174,8 @@ pub(crate) struct Call {
     pub(crate) ends_claim: Option<usize>,
     /// By what it is known, if it is sent again.
     pub(crate) once: Option<usize>,
+    /// Not queued where the same one waits, as it may: all of these are the same, and some others.
+    pub(crate) unless_it_waits: bool,
 }
 
 /// What a sequence is about.
@@ -346,14 +348,16 @@ fn call() -> impl Strategy<Value = Call> {
     let often = |p: f64| proptest::bool::weighted(p);
     let ends_claim = proptest::option::weighted(0.2, 0_usize..2);
     let once = proptest::option::weighted(0.7, 0_usize..2);
-    (often(0.2), often(0.9), ends_claim, once).prop_map(|(preemptive, create, ends_claim, once)| {
-        Call {
+    let said = (often(0.2), often(0.9), ends_claim, once, often(0.3));
+    said.prop_map(
+        |(preemptive, create, ends_claim, once, unless_it_waits)| Call {
             preemptive,
             create,
             ends_claim,
             once,
-        }
-    })
+            unless_it_waits,
+        },
+    )
 }
 
 fn extend() -> impl Strategy<Value = Extend> {

@@ -54,10 +54,13 @@ impl Fleet {
                 durable: true,
                 ..Delivery::creating()
             };
-            begin
-                .signal::<Pulse>(id, &Signal::Begin, delivery)
-                .await
-                .unwrap();
+            assert!(
+                begin
+                    .signal::<Pulse>(id, &Signal::Begin, delivery)
+                    .await
+                    .unwrap()
+                    .is_queued()
+            );
         }
         for n in 0..workers {
             let engine = fleet.engine(&format!("worker-{n}")).await;

@@ -108,7 +108,13 @@ async fn a_store_follows_a_slot_that_has_moved() {
     let cluster = Cluster::start(3, 0).await;
     let options = fresh(&cluster.url());
     let store = RedisStore::connect(options.clone()).await.unwrap();
-    store.signal(&creating("a", true)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     let before = store.run_id().await.unwrap();
     let key = cluster
         .key(&format!("{}:*:wf:test:a", options.prefix))
@@ -140,7 +146,13 @@ async fn a_slot_on_its_way_stands_still_and_nobody_is_refused() {
         ..fresh(&cluster.url())
     };
     let store = RedisStore::connect(options.clone()).await.unwrap();
-    store.signal(&creating("a", true)).await.unwrap();
+    assert!(
+        store
+            .signal(&creating("a", true))
+            .await
+            .unwrap()
+            .is_queued()
+    );
     store.table_put("gate", "host", "open").await.unwrap();
     let gate = format!("{}:gate", options.prefix);
     let moving = Move::begin(&cluster, &gate).await;

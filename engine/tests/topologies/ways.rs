@@ -233,7 +233,13 @@ async fn a_server_of_a_cluster_that_stands_still_holds_up_only_its_own() {
     let store = RedisStore::connect(options).await.unwrap();
     let names: Vec<String> = (0..32).map(|n| format!("w{n}")).collect();
     for name in &names {
-        store.signal(&creating(name, true)).await.unwrap();
+        assert!(
+            store
+                .signal(&creating(name, true))
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
     let run = store.run_id().await.unwrap();
     let still = &cluster.servers[0];
@@ -328,10 +334,13 @@ async fn a_master_that_is_replaced_on_purpose_is_left_at_once() {
     until("a wake-up message", async || {
         while wakes.try_recv().is_ok() {}
         n += 1;
-        store
-            .signal(&creating(&format!("c{n}"), false))
-            .await
-            .map_err(|e| e.to_string())?;
+        assert!(
+            store
+                .signal(&creating(&format!("c{n}"), false))
+                .await
+                .map_err(|e| e.to_string())?
+                .is_queued()
+        );
         let soon = tokio::time::timeout(Duration::from_millis(200), wakes.recv());
         soon.await.map(|_| ()).map_err(|late| late.to_string())
     })

@@ -237,7 +237,7 @@ async fn a_signal_that_must_not_be_lost_is_sent_until_it_is_confirmed() {
     let confirmed = Signalled::Queued {
         v: 0,
         held: false,
-        already: false,
+        already: true,
         confirmed: true,
     };
     assert_eq!(told.unwrap(), confirmed);
@@ -247,6 +247,7 @@ async fn a_signal_that_must_not_be_lost_is_sent_until_it_is_confirmed() {
         1,
         "shown meanwhile"
     );
+    assert_eq!(world.inspect(&id).inbox.len(), 2, "no other copy is queued");
     world.store.next(Op::Signal, Fault::Refused);
     let refused = engine.deliver::<crate::machine::Chore>(&id, &signal).await;
     assert!(refused.is_err());

@@ -64,6 +64,28 @@ async fn a_machine_that_panics_is_tried_again_later_and_then_parked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_turn_that_fails_behind_its_own_intent_is_parked_as_the_intent_left_it() {
+    let (world, id) = (World::new(), id("a"));
+    for _ in 0..PARK_AFTER {
+        world.script.next_ends(Ended::Absurd(1));
+    }
+    world.send(&id, Signal::Begin(1)).await;
+    let (others, reason) = drive_until_parked(&world).await;
+    assert_eq!(others, []);
+    assert!(reason.contains("panicked"), "{reason}");
+    let record = world.inspect(&id).record.unwrap();
+    assert_eq!(record.state, "Working");
+    assert!(record.activity.is_some(), "whoever has it next is told");
+    assert_eq!(world.engine.requeue(&id).await.unwrap(), Requeued::Requeued);
+    world.drive(&id).await;
+    let heard = world.heard(&id).await;
+    assert_eq!(
+        heard[heard.len() - 3..],
+        ["ActivityLost 0", "TimerFired", "Done(0)"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_parked_is_given_back_with_a_clean_slate() {
     let (world, id) = (World::new(), id("a"));
     assert_eq!(world.engine.requeue(&id).await.unwrap(), Requeued::Unknown);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evergreen_engine::reconciler::{self, Comparison};
 use evergreen_engine::store::memory::Set;
-use evergreen_engine::testing::Op;
+use evergreen_engine::testing::{Fault, Op};
 use evergreen_engine::worker::Stopped;
 
 use crate::machine::{Script, Signal};
@@ -103,5 +103,31 @@ async fn one_worker_of_a_fleet_is_the_reconciler() {
         .break_index(&lost, Set::Due, Some(BEGIN + 9_000_000));
     tokio::time::sleep(Duration::from_secs(180)).await;
     assert_eq!(world.inspect(&lost).due, Some(BEGIN + 7_200_000));
+    second.stop().await;
+}
+
+/// One that is cut off from what it is to compare leaves it to another, however well it says that it lives.
+#[tokio::test(start_paused = true)]
+async fn a_reconciler_whose_steps_are_in_vain_leaves_the_part_to_another() {
+    let world = World::new();
+    let first = Running::start(&world);
+    for _ in 0..20 {
+        world.store.next(Op::Compare, Fault::Away);
+    }
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    let asked = world.store.calls(Op::Compare);
+    assert!((4..20).contains(&asked), "{asked}");
+    world.store.heal();
+    let other = world.second(Script::default());
+    let second = Running::start(&other);
+    let (lost, _) = in_two_partitions();
+    world.send(&lost, Signal::Wake(BEGIN + 7_200_000)).await;
+    world.drive(&lost).await;
+    let wrong = Some(BEGIN + 9_000_000);
+    world.memory.break_index(&lost, Set::Due, wrong);
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    assert_eq!(world.inspect(&lost).due, Some(BEGIN + 7_200_000));
+    assert_eq!(count(&other.engine.counters().repairs), 1);
+    first.stop().await;
     second.stop().await;
 }

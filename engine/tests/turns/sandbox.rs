@@ -17,10 +17,13 @@ fn sandbox(script: &Arc<Script>) -> Sandbox {
 async fn send(sandbox: &Sandbox, name: &str, signal: Signal) {
     let delivery = Delivery::creating();
     let engine = sandbox.engine();
-    engine
-        .signal::<Chore>(&id(name), &signal, delivery)
-        .await
-        .unwrap();
+    assert!(
+        engine
+            .signal::<Chore>(&id(name), &signal, delivery)
+            .await
+            .unwrap()
+            .is_queued()
+    );
 }
 
 #[tokio::test(start_paused = true)]

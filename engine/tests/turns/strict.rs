@@ -17,10 +17,13 @@ fn signals_before_next_commit(world: &World, signals: Vec<Signal>) {
     let engine = world.engine.clone();
     world.store.before_next(Op::Commit, async move {
         for signal in signals {
-            engine
-                .signal::<crate::machine::Chore>(&id("a"), &signal, Default::default())
-                .await
-                .unwrap();
+            assert!(
+                engine
+                    .signal::<crate::machine::Chore>(&id("a"), &signal, Default::default())
+                    .await
+                    .unwrap()
+                    .is_queued()
+            );
         }
     });
 }
@@ -180,7 +183,7 @@ async fn a_signal_that_a_failover_has_lost_is_not_taken_for_another() {
 async fn note(engine: &evergreen_engine::Engine, text: &str) {
     let (id, signal) = (id("a"), Signal::Note(text.to_owned()));
     let told = engine.signal::<crate::machine::Chore>(&id, &signal, Default::default());
-    told.await.unwrap();
+    assert!(told.await.unwrap().is_queued());
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,10 +86,13 @@ impl World {
             create: true,
             ..Delivery::default()
         };
-        self.engine
-            .signal::<Chore>(id, &signal, delivery)
-            .await
-            .unwrap();
+        assert!(
+            self.engine
+                .signal::<Chore>(id, &signal, delivery)
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
 
     /// Sends a signal that ends the lease.
@@ -99,10 +102,13 @@ impl World {
             create: true,
             ..Delivery::default()
         };
-        self.engine
-            .signal::<Chore>(id, &signal, delivery)
-            .await
-            .unwrap();
+        assert!(
+            self.engine
+                .signal::<Chore>(id, &signal, delivery)
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
 
     pub(crate) async fn drive(&self, id: &WorkflowId) -> Driven {
@@ -136,22 +142,26 @@ impl World {
 
     /// Stores a workflow as some other version of the program might have written it.
     pub(crate) async fn store_raw(&self, id: &WorkflowId, schema: u32, data: &str, signal: &str) {
-        self.memory
-            .signal(&evergreen_engine::store::Signal {
-                id: id.clone(),
-                payload: signal.to_owned(),
-                preemptive: false,
-                once: None,
-                ends_claim: None,
-                create: Some(Creation {
-                    state: "Idle".to_owned(),
-                    data: data.to_owned(),
-                    schema,
-                }),
-                durable: false,
-            })
-            .await
-            .unwrap();
+        assert!(
+            self.memory
+                .signal(&evergreen_engine::store::Signal {
+                    id: id.clone(),
+                    payload: signal.to_owned(),
+                    preemptive: false,
+                    once: None,
+                    unless_it_waits: false,
+                    ends_claim: None,
+                    create: Some(Creation {
+                        state: "Idle".to_owned(),
+                        data: data.to_owned(),
+                        schema,
+                    }),
+                    durable: false,
+                })
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
 }
 

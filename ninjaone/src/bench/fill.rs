@@ -64,6 +64,7 @@ impl Plan {
             payload: "{}".to_owned(),
             preemptive: false,
             once: None,
+            unless_it_waits: false,
             ends_claim: None,
             create: Some(Creation {
                 state: "Waiting".to_owned(),

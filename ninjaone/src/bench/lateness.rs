@@ -18,7 +18,7 @@ use super::numbers::Spread;
 use super::takeover::{until, written_at};
 use super::worker::{Duty, limits};
 use super::workflow::{FIRED, HEARD, Signal, Waiter};
-use super::{BenchError, Space};
+use super::{BenchError, Space, queued};
 
 /// How far ahead a timer is set: some beyond the next look of a worker, some before it.
 const AHEAD_MS: std::ops::Range<u64> = 50..1500;
@@ -109,7 +109,7 @@ async fn signals(engine: &Engine, count: u64) -> Result<Spread, BenchError> {
         let id = id(number)?;
         let sent_at = engine.store().now().await?;
         let (ping, delivery) = (Signal::Ping { sent_at }, Delivery::creating());
-        engine.signal::<Waiter>(&id, &ping, delivery).await?;
+        queued(&id, engine.signal::<Waiter>(&id, &ping, delivery).await?)?;
         sent.insert(id, sent_at);
         apart().await;
     }

@@ -28,11 +28,22 @@ pub mod torture;
 pub mod worker;
 mod workflow;
 
+use evergreen_engine::WorkflowId;
 use evergreen_engine::limits::LimitsError;
-use evergreen_engine::store::StoreError;
+use evergreen_engine::store::{Signalled, StoreError};
 
 pub use self::space::Space;
 pub use self::workflow::{Ended, FIRED, HEARD, Phase, Signal, TAKEN_OVER, Take, Time, Waiter};
+
+/// A measurement that nobody takes part in would wait in vain.
+fn queued(id: &WorkflowId, told: Signalled) -> Result<(), BenchError> {
+    if told.is_queued() {
+        return Ok(());
+    }
+    Err(BenchError::Process(format!(
+        "{id}: the signal that it was to hear was not queued: {told:?}"
+    )))
+}
 
 /// Why something could not be measured.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use super::crew::{self, Hand};
 use super::numbers::Spread;
 use super::worker::{Duty, limits};
 use super::workflow::{Signal, TAKEN_OVER, Waiter};
-use super::{BenchError, Space};
+use super::{BenchError, Space, queued};
 
 /// Workers at a time.
 const WORKERS: usize = 3;
@@ -157,7 +157,10 @@ impl Rounds<'_> {
             let id = WorkflowId::new(Waiter::KIND, &format!("r{round}-{n}"));
             let id = id.map_err(|why| BenchError::Overdue(why.to_string()))?;
             let (work, delivery) = (Signal::Work { for_ms }, Delivery::creating());
-            self.engine.signal::<Waiter>(&id, &work, delivery).await?;
+            queued(
+                &id,
+                self.engine.signal::<Waiter>(&id, &work, delivery).await?,
+            )?;
             ids.push(id);
         }
         let mut held = Vec::new();

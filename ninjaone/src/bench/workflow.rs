@@ -228,10 +228,13 @@ mod tests {
 
     async fn tell(engine: &Engine, signal: Signal) {
         let delivery = Delivery::creating();
-        engine
-            .signal::<Waiter>(&id(), &signal, delivery)
-            .await
-            .unwrap();
+        assert!(
+            engine
+                .signal::<Waiter>(&id(), &signal, delivery)
+                .await
+                .unwrap()
+                .is_queued()
+        );
     }
 
     async fn told(engine: &Engine) -> Vec<(String, String)> {

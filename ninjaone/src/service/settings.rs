@@ -1,7 +1,7 @@
 //! What the fleet's timers and requests depend on, kept in the store, so that a change is noticed.
 
 use evergreen_engine::Delivery;
-use evergreen_engine::store::StoreError;
+use evergreen_engine::store::{Signalled, StoreError};
 
 use super::App;
 use crate::lifecycle::{Credential, KIND, Phase, Signal};
@@ -41,9 +41,16 @@ impl App {
                     if concerned {
                         let signal = Signal::ConfigurationChanged;
                         let engine = &self.0.engine;
-                        engine
+                        let told = engine
                             .signal::<Credential>(&id, &signal, Delivery::default())
                             .await?;
+                        if told == Signalled::Full {
+                            tracing::warn!(
+                                workflow = %id,
+                                "it is not told that the settings have changed: too many signals wait for it \
+                                 already; `evergreen explain` says why nobody hears them"
+                            );
+                        }
                     }
                 }
                 cursor = next;

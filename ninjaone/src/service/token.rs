@@ -158,7 +158,6 @@ impl App {
                 // The attempt that was waited for changed nothing.
                 Served::Refresh { error, .. } if tried == Some(seen) => return Err(error),
                 Served::Refresh { .. } => {
-                    tried = Some(seen);
                     let (grant_id, generation) = seen;
                     let signal = Signal::RefreshNow {
                         source: Source::Lazy,
@@ -166,9 +165,14 @@ impl App {
                         generation,
                     };
                     let delivery = Delivery::default();
-                    self.engine()
+                    let told = self
+                        .engine()
                         .signal::<Credential>(&found.id, &signal, delivery)
                         .await?;
+                    // Where there is no room for it, the turn that follows makes some, and it is asked for anew.
+                    if told.is_queued() {
+                        tried = Some(seen);
+                    }
                     self.drive(&found.id).await?;
                     // The one immediate retry after an unknown outcome is a turn of its own, and so
                     // is a wish that came while another turn was under way.

@@ -132,7 +132,7 @@ impl Stage {
             .api
             .engine()
             .signal::<Credential>(&id, &signal, delivery);
-        told.await.unwrap();
+        assert!(told.await.unwrap().is_queued());
     }
 
     /// Lets the provider keep the next request, before or after it is carried out. Its number is for
@@ -159,7 +159,11 @@ impl Stage {
         let mut last = None;
         let seen = within(PATIENCE, async || {
             let status = self.api.status(&target).await;
-            let good = status.as_ref().ok().filter(|status| wanted(status)).cloned();
+            let good = status
+                .as_ref()
+                .ok()
+                .filter(|status| wanted(status))
+                .cloned();
             last = Some(status);
             good
         });

@@ -15,12 +15,14 @@ pub(super) fn signal(space: &mut Space, now: Millis, ask: &Signal) -> Signalled 
     if let Some(workflow) = found.filter(|_| ask.preemptive && ask.once.is_some())
         && last == ask.once.as_ref()
     {
-        return Signalled::Queued {
-            v: workflow.record.v,
-            held: workflow.record.owner.is_some(),
-            already: true,
-            confirmed: true,
-        };
+        return already(workflow);
+    }
+    let claim = found.and_then(|workflow| workflow.record.claim.as_ref());
+    let ends = ask.ends_claim.is_some() && claim == ask.ends_claim.as_ref();
+    if let Some(workflow) = found.filter(|_| ask.unless_it_waits && !ask.preemptive && !ends)
+        && workflow.inbox.iter().any(|e| e.payload == ask.payload)
+    {
+        return already(workflow);
     }
     // A pre-emptive signal is never refused: whoever disconnects must be able to.
     if !ask.preemptive && found.is_some_and(|workflow| workflow.inbox.len() >= INBOX_MAX) {
@@ -40,7 +42,6 @@ pub(super) fn signal(space: &mut Space, now: Millis, ask: &Signal) -> Signalled 
         payload: ask.payload.clone(),
     });
     let record = &mut workflow.record;
-    let ends = ask.ends_claim.is_some() && record.claim == ask.ends_claim;
     if ask.preemptive || ends {
         record.fence += 1;
         record.owner = None;
@@ -70,6 +71,15 @@ pub(super) fn signal(space: &mut Space, now: Millis, ask: &Signal) -> Signalled 
         v,
         held,
         already: false,
+        confirmed: true,
+    }
+}
+
+fn already(workflow: &Workflow) -> Signalled {
+    Signalled::Queued {
+        v: workflow.record.v,
+        held: workflow.record.owner.is_some(),
+        already: true,
         confirmed: true,
     }
 }

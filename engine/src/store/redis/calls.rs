@@ -140,6 +140,7 @@ impl Calls<'_> {
                 keys.wake(),
                 self.home(id).to_string(),
                 ask.once.clone().unwrap_or_default(),
+                flag(ask.unless_it_waits),
             ],
         ))
     }
@@ -276,6 +277,7 @@ mod tests {
             payload: "{}".to_owned(),
             preemptive: false,
             once: None,
+            unless_it_waits: false,
             ends_claim: None,
             create: None,
             durable: false,

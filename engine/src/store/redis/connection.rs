@@ -90,6 +90,11 @@ impl Connector {
         answer
     }
 
+    /// The server, as people know it.
+    pub(super) fn place(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
     /// A connection outside the pool.
     pub(super) async fn alone(&self, purpose: &str) -> RedisResult<MultiplexedConnection> {
         let client = &self.client;

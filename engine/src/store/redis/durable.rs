@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Cmd, Pipeline, RedisResult, Value, cmd};
+use deadpool_redis::redis::{
+    Cmd, ParsingError, Pipeline, RedisResult, Value, cmd, from_redis_value,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Connector;
@@ -37,6 +39,8 @@ const GROUP: usize = 1024;
 /// A connection that was not used for so long is asked whether it is still there, so that a restarted
 /// server is noticed before anything is sent to it.
 const IDLE: Duration = Duration::from_millis(50);
+/// How often a server that does not confirm is complained of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// What one caller wants to be written, and to know whether the servers confirmed it.
 struct Errand {
@@ -141,18 +145,36 @@ impl Wait {
         Some(command)
     }
 
-    fn is_met_by(self, answer: RedisResult<Value>) -> bool {
-        use deadpool_redis::redis::from_redis_value;
-        let Ok(answer) = answer else { return false };
+    /// What is lacking for a confirmation.
+    fn lacks(self, answer: RedisResult<Value>) -> Result<(), String> {
+        let answer = answer.map_err(|error| error.to_string())?;
+        let odd = |error: ParsingError| format!("the answer cannot be read: {error}");
         match self {
-            Self::Files(wanted) => from_redis_value::<(u32, u32)>(answer)
-                .is_ok_and(|(local, replicas)| local >= 1 && replicas >= wanted),
-            Self::Replicas(wanted) => {
-                from_redis_value::<u32>(answer).is_ok_and(|replicas| replicas >= wanted)
+            Self::Files(wanted) => {
+                let (local, replicas): (u32, u32) = from_redis_value(answer).map_err(odd)?;
+                if local < 1 {
+                    return Err("its own append-only file is not on the disk yet \
+                                (appendfsync, no-appendfsync-on-rewrite)"
+                        .to_owned());
+                }
+                let there =
+                    "replicas have it in an append-only file (appendonly must be on there, too)";
+                enough(replicas, wanted, there)
             }
-            Self::Nothing => true,
+            Self::Replicas(wanted) => {
+                let replicas = from_redis_value(answer).map_err(odd)?;
+                enough(replicas, wanted, "replicas have it")
+            }
+            Self::Nothing => Ok(()),
         }
     }
+}
+
+fn enough(there: u32, wanted: u32, what: &str) -> Result<(), String> {
+    if there >= wanted {
+        return Ok(());
+    }
+    Err(format!("{there} of {wanted} {what}"))
 }
 
 /// The connection, and what was learnt about the server when it was made.
@@ -165,6 +187,26 @@ struct Line {
     used: Instant,
 }
 
+/// Whoever wonders why nothing begins should find the reason in the log, and not a thousand times.
+#[derive(Default)]
+struct Complaint {
+    made: Option<Instant>,
+}
+
+impl Complaint {
+    fn make(&mut self, server: &str, why: &str) {
+        if self.made.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+            self.made = Some(Instant::now());
+            tracing::warn!(
+                server,
+                why,
+                "a write that must not be lost is not confirmed; until writes are, no activity begins and \
+                 outcomes are sent again"
+            );
+        }
+    }
+}
+
 async fn run(
     connector: Arc<Connector>,
     terms: Terms,
@@ -172,6 +214,7 @@ async fn run(
     disks: Arc<AtomicBool>,
 ) {
     let mut line: Option<Line> = None;
+    let mut complaint = Complaint::default();
     let mut group = Vec::new();
     while errands.recv_many(&mut group, GROUP).await > 0 {
         // Whoever gave up is not surprised by a write that comes late, nor by none.
@@ -191,8 +234,11 @@ async fn run(
         match ready {
             Ok(mut ready) => {
                 disks.store(ready.disk, Ordering::Relaxed);
-                if ready.serve(wanted).await {
-                    line = Some(ready);
+                match ready.serve(wanted).await {
+                    Some(Ok(())) => line = Some(ready),
+                    // It may have changed its ways; a new connection asks.
+                    Some(Err(why)) => complaint.make(&connector.place(), &why),
+                    None => {}
                 }
             }
             Err(error) => wanted
@@ -243,29 +289,28 @@ impl Line {
         }
     }
 
-    /// Serves one group. Returns whether the connection can serve another.
-    async fn serve(&mut self, group: Vec<Errand>) -> bool {
+    /// Serves one group. Returns whether it was confirmed, or nothing if the connection broke.
+    async fn serve(&mut self, group: Vec<Errand>) -> Option<Confirmed> {
         match self.send(&group).await {
             Ok((answers, confirmed)) => {
                 for (errand, answer) in group.into_iter().zip(answers) {
-                    errand.answer(answer.map(|value| (value, confirmed)));
+                    errand.answer(answer.map(|value| (value, confirmed.is_ok())));
                 }
                 self.used = Instant::now();
-                // A server that does not confirm may have changed its ways; a new connection asks.
-                confirmed
+                Some(confirmed)
             }
             Err(error) => {
                 for errand in group {
                     errand.answer(Err(error.clone()));
                 }
-                false
+                None
             }
         }
     }
 
     /// Sends the calls and the wait behind them; once more those that the node did not know the text
     /// of, with a wait of their own, which covers the others too.
-    async fn send(&mut self, group: &[Errand]) -> RedisResult<(Vec<Answer>, bool)> {
+    async fn send(&mut self, group: &[Errand]) -> RedisResult<(Vec<Answer>, Confirmed)> {
         let all: Vec<&Errand> = group.iter().collect();
         let (mut answers, mut confirmed) = self.write_and_wait(&all).await?;
         let unknown = |answer: &Answer| answer.as_ref().is_err_and(scripts::is_unknown_script);
@@ -284,7 +329,7 @@ impl Line {
         Ok((answers, confirmed))
     }
 
-    async fn write_and_wait(&mut self, group: &[&Errand]) -> RedisResult<(Vec<Answer>, bool)> {
+    async fn write_and_wait(&mut self, group: &[&Errand]) -> RedisResult<(Vec<Answer>, Confirmed)> {
         let mut writes = Pipeline::with_capacity(group.len());
         for errand in group {
             if errand.asking {
@@ -295,7 +340,7 @@ impl Line {
         writes.ignore_errors();
         let Some(wait) = self.wait.command(self.terms.confirm) else {
             let answers = writes.query_async(&mut self.connection).await?;
-            return Ok((answers, true));
+            return Ok((answers, Ok(())));
         };
         // Both leave at once, in this order, over the same socket; only their timeouts differ. The
         // server gives up waiting before we give up waiting for the server.
@@ -304,12 +349,15 @@ impl Line {
         let writing = writes.query_async(&mut self.connection);
         let waiting = async { Ok(wait.query_async(&mut patient).await) };
         let (answers, waited) = tokio::try_join!(biased; writing, waiting)?;
-        Ok((answers, self.wait.is_met_by(waited)))
+        Ok((answers, self.wait.lacks(waited)))
     }
 }
 
 /// How the server answered one call.
 type Answer = RedisResult<Value>;
+
+/// Whether the servers confirmed, or what was lacking.
+type Confirmed = Result<(), String>;
 
 #[cfg(test)]
 mod tests {
@@ -329,15 +377,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_wanted_numbers_confirm() {
+    fn only_the_wanted_numbers_confirm_and_else_it_says_what_is_lacking() {
         let numbers =
             |local, replicas| Ok(Value::Array(vec![Value::Int(local), Value::Int(replicas)]));
-        assert!(Wait::Files(1).is_met_by(numbers(1, 1)));
-        assert!(!Wait::Files(1).is_met_by(numbers(1, 0)));
-        assert!(!Wait::Files(0).is_met_by(numbers(0, 3)));
-        assert!(Wait::Replicas(2).is_met_by(Ok(Value::Int(2))));
-        assert!(!Wait::Replicas(2).is_met_by(Ok(Value::Int(1))));
-        assert!(!Wait::Replicas(1).is_met_by(Err(std::io::Error::other("gone").into())));
-        assert!(!Wait::Files(0).is_met_by(Ok(Value::Nil)));
+        assert_eq!(Wait::Files(1).lacks(numbers(1, 1)), Ok(()));
+        let files = Wait::Files(1).lacks(numbers(1, 0)).unwrap_err();
+        assert!(files.starts_with("0 of 1 replicas"), "{files}");
+        let own = Wait::Files(0).lacks(numbers(0, 3)).unwrap_err();
+        assert!(own.contains("appendfsync"), "{own}");
+        assert_eq!(Wait::Replicas(2).lacks(Ok(Value::Int(2))), Ok(()));
+        let memory = Wait::Replicas(2).lacks(Ok(Value::Int(1))).unwrap_err();
+        assert_eq!(memory, "1 of 2 replicas have it");
+        let gone = Err(std::io::Error::other("gone").into());
+        assert!(Wait::Replicas(1).lacks(gone).unwrap_err().contains("gone"));
+        assert!(Wait::Files(0).lacks(Ok(Value::Nil)).is_err());
     }
 }

@@ -3,6 +3,9 @@
 //! Away: no answer, or one that says "not now" (PROTOCOL 9). A caller may ask again, and does not
 //! know whether the first time took effect. Refused: the answer will not change by asking again.
 //! Some answers also say where to ask instead; these are followed before anybody hears of them.
+//!
+//! A login that is not accepted is refused to whoever comes for the first time. Of whoever was let in before it
+//! is "not now": somebody changes passwords or rights, and what waits to be written must outlast that.
 
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 use deadpool_redis::{HookError, PoolError};
@@ -22,6 +25,9 @@ const NOT_NOW: [&str; 10] = [
     "BUSY",
     "UNBLOCKED",
 ];
+
+/// What a server says to whom it does not let in, or not that far.
+const TURNED_AWAY: [&str; 3] = ["NOAUTH", "WRONGPASS", "NOPERM"];
 
 /// What a single node of a cluster says of keys that lie elsewhere.
 const ELSEWHERE: [&str; 2] = ["MOVED", "ASK"];
@@ -101,6 +107,15 @@ impl Fault {
             Self::Away(why) => away(doing, why),
             Self::Refused(why) => refused(doing, why),
         }
+    }
+
+    /// Whether the login is not accepted, or does not reach that far.
+    pub(super) fn is_about_the_login(&self) -> bool {
+        let Self::Said(error) = self else {
+            return false;
+        };
+        let turned_away = |code: &String| TURNED_AWAY.contains(&code.as_str());
+        error.kind() == ErrorKind::AuthenticationFailed || codes(error).iter().any(turned_away)
     }
 
     pub(super) fn hint(&self) -> Hint {
@@ -192,6 +207,23 @@ mod tests {
         );
         assert_eq!(hint("OOM no"), Hint::Silent);
         assert_eq!(Fault::Away("silence".to_owned()).hint(), Hint::Suspect);
+    }
+
+    #[test]
+    fn a_login_that_is_not_accepted_is_known_as_that() {
+        let fault = |code: &str| {
+            let value: Value = parse_redis_value(format!("-{code} user\r\n").as_bytes()).unwrap();
+            Fault::from(value.extract_error().unwrap_err())
+        };
+        for code in TURNED_AWAY {
+            assert!(fault(code).is_about_the_login(), "{code}");
+        }
+        assert!(!fault("WRONGTYPE").is_about_the_login());
+        let failed = (
+            ErrorKind::AuthenticationFailed,
+            "Password authentication failed",
+        );
+        assert!(Fault::from(RedisError::from(failed)).is_about_the_login());
     }
 
     #[test]

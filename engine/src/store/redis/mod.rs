@@ -89,6 +89,7 @@ impl RedisStore {
     pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
         let ways = Arc::new(Ways::new(&options)?);
         let (meta, warnings) = startup::check(&ways, &options).await?;
+        ways.let_in();
         Ok(Self(Arc::new(Inner {
             runs: Runs::default(),
             keys: Keys::new(&options.prefix, meta.partitions),

@@ -10,22 +10,36 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Pipeline, RedisResult, Value};
+use tokio::sync::Semaphore;
 
 use super::connection::{Ask, Connector};
 use super::errors::Fault;
 use super::scripts;
 
+/// Connections in use at most; who comes then waits for one of them.
+const IN_USE: usize = 16;
 /// Connections kept at most. One is in use nearly always, and a second now and then.
 const KEPT: usize = 4;
 
 /// Connections that nobody uses at the moment. One that is in use when its user gives up is not put
 /// back, so none is here on which somebody else's answer is still to come.
-#[derive(Default)]
-pub(super) struct Steady(Mutex<Vec<MultiplexedConnection>>);
+pub(super) struct Steady {
+    kept: Mutex<Vec<MultiplexedConnection>>,
+    places: Semaphore,
+}
+
+impl Default for Steady {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            places: Semaphore::new(IN_USE),
+        }
+    }
+}
 
 impl Steady {
     fn all(&self) -> MutexGuard<'_, Vec<MultiplexedConnection>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> Option<MultiplexedConnection> {
@@ -69,6 +83,8 @@ impl Connector {
     }
 
     async fn steadily(&self, what: &What<'_>) -> Result<Answers, Fault> {
+        // Never closed, so there is nothing to be told of.
+        let _place = self.steady.places.acquire().await;
         if let Some(mut known) = self.steady.take() {
             match send(what, &mut known).await {
                 Ok(answers) => {

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::PubSub;
@@ -32,6 +33,8 @@ pub(super) struct Ways {
     pub(super) routes: Arc<Routes>,
     pub(super) reply_timeout: Duration,
     durable_timeout: Duration,
+    /// Whether the servers have let us in once.
+    let_in: AtomicBool,
 }
 
 /// What goes to the server of a slot.
@@ -52,7 +55,13 @@ impl Ways {
             routes: routes.map_err(|fault| fault.while_doing(doing()))?,
             reply_timeout: options.reply_timeout,
             durable_timeout: options.durable_timeout(),
+            let_in: AtomicBool::new(false),
         })
+    }
+
+    /// The servers have been looked at: from now on a login that they do not accept may be accepted again.
+    pub(super) fn let_in(&self) {
+        self.let_in.store(true, Ordering::Relaxed);
     }
 
     /// Calls a script.
@@ -204,7 +213,14 @@ impl Ways {
                 if fault.hint() == Hint::Suspect {
                     self.routes.suspect();
                 }
-                fault.while_doing(doing())
+                match fault.while_doing(doing()) {
+                    StoreError::Refused { doing, why }
+                        if fault.is_about_the_login() && self.let_in.load(Ordering::Relaxed) =>
+                    {
+                        away(doing, why)
+                    }
+                    error => error,
+                }
             }),
             Err(_) => {
                 self.routes.suspect();

@@ -258,7 +258,7 @@ async fn rescued(process: &Process, ring: &str, id: &str, base_generation: u64, 
     });
     let engine = process.app.engine();
     let told = engine.signal::<Credential>(&workflow, &signal, Default::default());
-    told.await.unwrap();
+    assert!(told.await.unwrap().is_queued());
 }
 
 #[tokio::test(start_paused = true)]

@@ -227,6 +227,7 @@ impl Outbox {
             id: id.clone(),
             payload: "{}".to_owned(),
             preemptive: false,
+            unless_it_waits: false,
             ends_claim: None,
             create: Some(Creation {
                 state: "New".to_owned(),
@@ -235,7 +236,7 @@ impl Outbox {
             }),
             durable: false,
         };
-        self.store.signal(&signal).await.unwrap();
+        assert!(self.store.signal(&signal).await.unwrap().is_queued());
         let claim = Claim {
             id: id.clone(),
             claim: commit.clone(),
