@@ -133,7 +133,9 @@ both_stores! {
         let back = Extend::GiveBack { rest: Duration::ZERO, counts: true };
         w.store.extend(&id, record.fence, "c1", back).await.unwrap();
         assert_eq!(w.score(&id).await, Some(BEGIN));
-        let record = w.hold(&id, "c2").await;
+        let Claimed::Claimed { record, .. } = w.claim(&id, "c2").await else {
+            panic!("whatever its timer")
+        };
         assert_eq!(record.activity.as_deref(), Some("\"call\""));
         let odd = Commit { activity: Some("\"call\"".to_owned()), ..commit(&id, &record, "k2") };
         w.commit(&odd).await;

@@ -54,6 +54,17 @@ both_stores! {
         w.break_index(&waiting, Set::Due, Some(BEGIN + 99_999)).await;
         assert_eq!(w.reconciled(&waiting).await, Reconciled::Score);
         assert_eq!(w.score(&waiting).await, Some(BEGIN + 15_000));
+
+        // What a holder that is gone has begun is due now, and not when its timer comes.
+        let crashed = w.created("e").await;
+        let record = w.hold(&crashed, "c1").await;
+        let timer = Some(BEGIN + 99_000);
+        let activity = Some("\"call\"".to_owned());
+        w.commit(&Commit { consumed: 1, activity, wake_at: timer, ..commit(&crashed, &record, "k1") }).await;
+        assert_eq!(w.reconciled(&crashed).await, Reconciled::Right);
+        w.break_index(&crashed, Set::Due, timer).await;
+        assert_eq!(w.reconciled(&crashed).await, Reconciled::Score);
+        assert_eq!(w.score(&crashed).await, Some(BEGIN + 15_000));
     }
 
     /// Both directions, a page at a time: what was listed is what is compared next.

@@ -125,9 +125,12 @@ impl Chore {
         input: &Input<Chore>,
         context: &mut Context<'_, Chore>,
     ) -> Outcome<Phase> {
-        let _ = context;
         match input {
-            Input::Outcome(_) | Input::ActivityLost(_) => Handled,
+            Input::Outcome(_) | Input::ActivityLost(_) | Input::TimerFired => Handled,
+            Input::Signal(Signal::Wake(at)) => {
+                context.effects.wake_at(*at);
+                Handled
+            }
             _ => Super,
         }
     }

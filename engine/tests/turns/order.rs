@@ -88,6 +88,18 @@ async fn a_timer_that_fired_does_not_fire_again() {
     world.drive(&id).await;
     assert_eq!(world.script.performed(), [0]);
     assert_eq!(world.inspect(&id).due, None);
+    // Also where the machine stays in its state, and says nothing of the timer.
+    world.send(&id, Signal::Condemn).await;
+    world.send(&id, Signal::Wake(BEGIN + 3_000)).await;
+    world.drive(&id).await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    world.drive(&id).await;
+    assert_eq!(world.inspect(&id).due, None);
+    let heard = world.heard(&id).await;
+    assert_eq!(
+        heard[heard.len() - 2..],
+        ["Wake(1763700003000)", "TimerFired"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

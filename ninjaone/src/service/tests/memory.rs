@@ -70,6 +70,13 @@ async fn what_was_never_read_is_not_served_nor_a_refresh_token_nor_what_does_not
 async fn while_the_store_answers_nothing_is_served_from_memory() {
     let (stage, process, ring) = stage().await;
     token(&process, "acme/prod").await.unwrap();
+    // A refusal is an answer.
+    process.way.next(Op::Read, Fault::Refused);
+    let refused = token(&process, "acme/prod").await.map(drop).unwrap_err();
+    assert!(
+        !matches!(refused, ServiceError::StoreAway { .. }),
+        "{refused}"
+    );
     let elsewhere = stage.process("two", &ring);
     elsewhere
         .app
