@@ -72,7 +72,8 @@ async fn while_the_store_answers_nothing_is_served_from_memory() {
     token(&process, "acme/prod").await.unwrap();
     // A refusal is an answer.
     process.way.next(Op::Read, Fault::Refused);
-    let refused = token(&process, "acme/prod").await.map(drop).unwrap_err();
+    let refused = token(&process, "acme/prod@user").await;
+    let refused = refused.map(drop).unwrap_err();
     assert!(
         !matches!(refused, ServiceError::StoreAway { .. }),
         "{refused}"
