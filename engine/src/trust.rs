@@ -20,6 +20,12 @@
 //! A step back of the wall clock therefore ends trust neither early nor late, a step forward ends it
 //! early, which costs a turn and never a credential.
 //!
+//! # What it cannot see
+//! A step *forward* of the store's clock ends leases before their time, and no holder hears of it. It is
+//! borne like a holder that pauses past its lease: another may begin the same activity meanwhile, is told
+//! of the first ([`Input::ActivityLost`](crate::Input::ActivityLost)), and the fence judges both. Let that
+//! clock be slewed, not stepped.
+//!
 //! # What it is for
 //! Nothing is sent to the outside world after the window has ended, because by then another worker may
 //! hold the workflow. Commits need no such care: the store checks their fence. The intent commit renews
