@@ -29,7 +29,7 @@ pub(super) struct Intent<W: Workflow> {
     /// The machine as the intent commit wrote it.
     pub(super) after: Base<W>,
     /// The record as the intent commit wrote it.
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
     /// Counts from before the intent was sent.
     pub(super) trust: Trust,
     /// Whether the store vouches for the intent. Nothing is performed on one that may be lost.
@@ -215,7 +215,7 @@ async fn intend<W: Workflow>(
                     commit: Some(commit.commit.clone()),
                     sealed: writing::applied(&holding.sealed, &commit.sealed),
                 },
-                record: writing::written(&holding.record, &commit, v),
+                record: Box::new(writing::written(&holding.record, &commit, v)),
                 trust,
                 confirmed,
                 pass,

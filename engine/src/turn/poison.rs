@@ -23,7 +23,7 @@ pub(super) async fn poisoned<W: Workflow>(
         give_back(env, holding, rest, true).await;
         return TurnEnd::GivenBack { why };
     }
-    let written = intent.map_or(&holding.record, |intent| &intent.record);
+    let written = intent.map_or(&holding.record, |intent| &*intent.record);
     let commit = writing::park(env, holding, written, why.clone());
     let trust = intent.map_or(&holding.trust, |intent| &intent.trust);
     let within = Patience::Within(trust.clone());
