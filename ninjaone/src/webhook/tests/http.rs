@@ -77,14 +77,17 @@ async fn a_webhook_arrives_with_its_headers_and_its_very_bytes() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let (elsewhere, never) = answering(|| StatusCode::OK.into_response()).await;
-    let (url, _) = answering(move || {
-        let location = [(header::LOCATION, elsewhere.clone())];
-        (StatusCode::TEMPORARY_REDIRECT, location).into_response()
-    })
-    .await;
-    assert_eq!(posted(&url).await, super::status(307));
-    assert!(never.lock().unwrap().is_empty());
+    // The one would be followed with the same request, the other with a GET.
+    for redirect in [StatusCode::TEMPORARY_REDIRECT, StatusCode::SEE_OTHER] {
+        let (elsewhere, never) = answering(|| StatusCode::OK.into_response()).await;
+        let (url, _) = answering(move || {
+            let location = [(header::LOCATION, elsewhere.clone())];
+            (redirect, location).into_response()
+        })
+        .await;
+        assert_eq!(posted(&url).await, super::status(redirect.as_u16()));
+        assert!(never.lock().unwrap().is_empty());
+    }
 }
 
 #[tokio::test]
