@@ -48,6 +48,8 @@ pub(super) async fn follow(
     let last = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
+    // Whoever asks while the store is away is told so, and not that nothing has happened.
+    site.app().store_answers().await?;
     let cursor = match (last.or(after.as_deref()), from.as_deref()) {
         (Some(text), _) => text
             .parse()

@@ -322,10 +322,11 @@ pub(super) async fn adopt(
     input.end()?;
     own_app(bound, kind, offer.client_id.as_deref(), site.app())?;
     let dry_run = how.dry_run;
-    if !dry_run {
+    let adopted = site.app().adopt(offer, how).await?;
+    if !dry_run && matches!(adopted, Adopted::Adopted) {
         acted(&on.key, "adopt", &on.target);
     }
-    let (status, result, field, reason) = match site.app().adopt(offer, how).await? {
+    let (status, result, field, reason) = match adopted {
         Adopted::Adopted if dry_run => (StatusCode::OK, "adopted", None, None),
         Adopted::Adopted => (StatusCode::CREATED, "adopted", None, None),
         Adopted::Unchanged => (StatusCode::OK, "unchanged", None, None),

@@ -89,14 +89,17 @@ fn attention(view: &StatusView) -> Option<String> {
 
 fn to_do(view: &StatusView) -> Option<String> {
     let id = &view.integration;
-    let region = "--region REGION";
-    match view.recovery.as_str() {
-        "reconnect" if view.state == "ReconnectRequired" => {
-            let url = view.instance_url.as_ref();
-            let place = url.map_or(region.to_owned(), |url| format!("--instance-url {url}"));
-            Some(format!("evergreen connect {id} {place}"))
+    match (view.recovery.as_str(), view.attention.as_deref()) {
+        ("reconnect", _) if view.state == "ReconnectRequired" => Some(view.connect_command()),
+        // What is stored stays as it is, whatever is corrected elsewhere.
+        (_, Some("no_offline_access")) => {
+            Some(format!("correct it, then: {}", view.connect_command()))
         }
-        "fix_configuration" => Some(format!(
+        ("fix_configuration", _) if view.grant == "client" => Some(format!(
+            "correct it, then: evergreen refresh {id}@client; where scopes or app are to be others: {}",
+            view.connect_command()
+        )),
+        ("fix_configuration", _) => Some(format!(
             "correct it, then: evergreen refresh {id}@{}",
             view.grant
         )),

@@ -16,6 +16,8 @@ use crate::service::{App, AppOptions, StartError};
 use crate::telemetry::Telemetry;
 use crate::webhook::{Dispatcher, WebhookOptions};
 
+/// Stored pairs that are opened at the start.
+const LOOKED_AT: usize = 8;
 /// How long connecting to a host of NinjaOne may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -189,6 +191,23 @@ pub(super) fn webhooks(
     let dispatcher =
         dispatcher.map_err(|e| Failure::of(Exit::Failed, "preparing to send webhooks", &e))?;
     Ok(Some(dispatcher))
+}
+
+/// Says at the start that the keys are not those of this key space, where they open nothing of it. Whoever has
+/// lost the right ones has to run it all the same: it is how the integrations are connected anew.
+pub(super) async fn tell_of_foreign_keys(app: &App) {
+    match app.open_some(LOOKED_AT).await {
+        Ok(found) if found.opened == 0 && !found.closed.is_empty() => tracing::error!(
+            grants = ?found.closed,
+            "EVERGREEN_SEAL_KEYS opens none of the stored pairs that were looked at: these are not this \
+             fleet's keys. Whatever this worker takes up waits with `undecryptable`; stop it, and start it with the \
+             fleet's keys"
+        ),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, "whether the seal keys open what is stored is not known yet")
+        }
+    }
 }
 
 /// Works until told to stop, and finishes what runs.

@@ -28,8 +28,10 @@ const CONCURRENCY: usize = 8;
 #[command(
     after_help = "Examples:\n  evergreen import --format alga /run/secrets --dry-run\n  \
     evergreen import --format jsonl grants.jsonl\n  \
-    evergreen import --format tokens-json ./tokens.json --id acme/prod \
---instance-url https://eu.ninjarmm.com"
+    evergreen import --format tokens-json ./tokens.json --id acme/prod \\\n    \
+    --instance-url https://eu.ninjarmm.com\n\n\
+    A tokens.json that does not parse is moved aside, to NAME.unreadable-TIME beside it, because its owner \
+    would overwrite it; not with --dry-run."
 )]
 pub(crate) struct Args {
     /// How PATH is to be read

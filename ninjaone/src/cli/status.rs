@@ -39,6 +39,10 @@ pub(super) fn show(view: &StatusView, ui: &mut Ui) -> Ended {
 /// Shows a grant after a request was to be made; 5 if the provider could not be reached.
 pub(super) fn show_attempt(view: &StatusView, ui: &mut Ui) -> Ended {
     let exit = show(view, ui)?;
+    // What was disconnected is in order as a state, and not as the end of an attempt.
+    if exit == Exit::Ok && view.state == "Disconnected" {
+        return Ok(Exit::Attention);
+    }
     let failing = exit == Exit::Ok && view.consecutive_failures > 0;
     Ok(if failing { Exit::Unavailable } else { exit })
 }

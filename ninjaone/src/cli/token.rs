@@ -95,7 +95,12 @@ fn format(args: &Args, ui: &Ui) -> Result<Format, Failure> {
         Some(format) if ui.json && format != Format::Json => {
             Err(usage("--json and --format say different things"))
         }
-        format => Ok(format.unwrap_or_default()),
+        format => match format.unwrap_or_default() {
+            Format::Raw if args.with_refresh_token => Err(usage(
+                "--with-refresh-token needs a format with a place for it: env, json or tokens-json",
+            )),
+            format => Ok(format),
+        },
     }
 }
 
@@ -230,5 +235,19 @@ mod tests {
         };
         let (ended, ..) = ask(false, asked, 200, token()).await;
         assert_eq!(ended.unwrap_err().exit, Exit::Usage);
+        // A bare token has no place for another.
+        let asked = Args {
+            with_refresh_token: true,
+            ..args()
+        };
+        let (ended, out, err, stub) = ask(false, asked, 200, token()).await;
+        let failure = ended.unwrap_err();
+        assert_eq!((failure.exit, stub.seen().len()), (Exit::Usage, 0));
+        assert!(failure.why.contains("tokens-json"), "{failure}");
+        assert_eq!(
+            (out.as_str(), err.as_str()),
+            ("", ""),
+            "nothing was handed over"
+        );
     }
 }

@@ -77,7 +77,7 @@ async fn watch(first: FleetStatus, args: &Args, api: &Api, ui: &mut Ui) -> Ended
         if let Some(failure) = &trouble {
             let _ = write!(text, "\n\n{failure}");
         }
-        ui.draw(&frame(&text))?;
+        ui.draw(&frame(&text, rows()))?;
         sleep(args.every).await;
         match api.fleet().await {
             Ok(fleet) => (last, trouble) = (fleet, None),
@@ -88,10 +88,27 @@ async fn watch(first: FleetStatus, args: &Args, api: &Api, ui: &mut Ui) -> Ended
     }
 }
 
-/// A page over the one before, without a flicker between them.
-fn frame(text: &str) -> String {
+/// Rows of the terminal, if it says.
+fn rows() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_row)).filter(|rows| *rows > 0)
+}
+
+/// A page over the one before, without a flicker between them. Of one that is longer than the terminal it is
+/// the beginning that is shown.
+fn frame(text: &str, rows: Option<usize>) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    // The last line feed would push the first line out.
+    let fits = rows.map_or(usize::MAX, |rows| rows.saturating_sub(1).max(1));
+    let more;
+    if lines.len() > fits {
+        let left_out = lines.len() - (fits - 1);
+        more = format!("… {left_out} lines more: evergreen top --once prints all");
+        lines.truncate(fits - 1);
+        lines.push(&more);
+    }
     let mut frame = HOME.to_owned();
-    for line in text.lines() {
+    for line in lines {
         frame.push_str(line);
         frame.push_str(REST_OF_LINE);
         frame.push_str("\r\n");
@@ -266,6 +283,18 @@ umbrella/prod@user  revoked
 
     #[test]
     fn a_frame_leaves_nothing_of_the_one_before() {
-        assert_eq!(frame("a\nb"), "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n\x1b[J");
+        let whole = "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n\x1b[J";
+        assert_eq!(frame("a\nb", None), whole);
+        assert_eq!(frame("a\nb", Some(3)), whole);
+    }
+
+    #[test]
+    fn a_page_that_is_longer_than_the_terminal_keeps_its_head() {
+        let cut = frame("head\n1\n2\n3\n4", Some(4));
+        let lines: Vec<&str> = cut.split("\x1b[K\r\n").collect();
+        assert_eq!(lines[..2], ["\x1b[Hhead", "1"]);
+        assert!(lines[2].starts_with("… 3 lines more"), "{cut:?}");
+        assert_eq!(lines[3], REST_OF_SCREEN);
+        assert!(frame("a\nb\nc", Some(1)).contains("3 lines more"));
     }
 }

@@ -10,8 +10,10 @@ use crate::config::{Role, SettingFlags};
 /// It listens on EVERGREEN_LISTEN, if that is set, for /metrics, /healthz and /readyz only. SIGTERM
 /// lets what runs finish, then exits 0.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  EVERGREEN_REDIS_URL=redis://127.0.0.1:6379 \
-    EVERGREEN_SEAL_KEYS_FILE=/etc/evergreen/seal-keys evergreen worker")]
+#[command(
+    after_help = "Example:\n  export EVERGREEN_REDIS_URL=redis://127.0.0.1:6379\n  \
+    export EVERGREEN_SEAL_KEYS_FILE=/etc/evergreen/seal-keys\n  evergreen worker"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: SettingFlags,
@@ -35,6 +37,7 @@ pub(super) async fn run(args: Args) -> Ended {
     let webhook = config.webhook.take();
     let app = fleet::app(config, public, store, salt)?;
     let webhooks = fleet::webhooks(&app, webhook)?;
+    fleet::tell_of_foreign_keys(&app).await;
     tracing::info!(
         worker = app.worker_id(),
         metrics = address.map(|address| address.to_string()),

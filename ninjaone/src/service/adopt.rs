@@ -218,8 +218,14 @@ impl App {
     ) -> Option<WhichApp> {
         let fleet = self.0.refresher.client.as_ref();
         let named = client_id.filter(|id| !id.trim().is_empty());
+        // The fleet's app by name, with another secret than the fleet's, is what its name does not say.
+        let same = |secret: &SecretString| {
+            let fleets = fleet.and_then(|fleet| fleet.client_secret.as_ref());
+            fleets.is_some_and(|fleets| fleets.expose_secret() == secret.expose_secret())
+        };
+        let fleets_secret = client_secret.as_ref().is_none_or(same);
         match (named, fleet) {
-            (Some(id), Some(fleet)) if id == fleet.client_id => Some(WhichApp {
+            (Some(id), Some(fleet)) if id == fleet.client_id && fleets_secret => Some(WhichApp {
                 client_id: id,
                 own: None,
             }),

@@ -42,6 +42,15 @@ impl App {
         Ok(self.store().progress(READER).await?)
     }
 
+    /// Whether the store answers at all.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn store_answers(&self) -> Result<(), ServiceError> {
+        self.store().now().await?;
+        Ok(())
+    }
+
     /// Opens the pairs of some grants, so many at most, and keeps nothing of them.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use super::{App, ServiceError, StatusView};
 use crate::import::report::{Line, Report, Verdict};
 use crate::integration::{GrantRef, Target};
 use crate::lifecycle::{Credential, KIND, Phase, Signal, Source};
+use crate::provider::Attention;
 use crate::refresher::stored_pair;
 
 /// What a backfill is to look at.
@@ -200,13 +201,19 @@ impl App {
             ));
         }
         match phase {
+            // It waits for a person: there is nothing in it that could be scheduled.
+            Phase::Active {
+                attention: Attention::NoOfflineAccess,
+            } => Ok(Line::unchanged(grant)),
+            Phase::Active { .. } if dry_run => Ok(Line::adopted(grant)),
             Phase::Active { .. } => {
-                if !dry_run {
-                    self.tell(&found, &Signal::ConfigurationChanged, Delivery::default())
-                        .await?;
-                    self.drive(&found.id).await?;
-                }
-                Ok(Line::adopted(grant))
+                self.tell(&found, &Signal::ConfigurationChanged, Delivery::default())
+                    .await?;
+                let looked_at = self.drive_until(grant, false, at_rest).await?;
+                Ok(match looked_at.machine()?.1 {
+                    Phase::Active { .. } => Line::unchanged(grant),
+                    _ => Line::adopted(grant),
+                })
             }
             _ => {
                 let missing = reading.score.is_none()

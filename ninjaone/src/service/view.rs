@@ -232,6 +232,20 @@ impl StatusView {
         }
     }
 
+    /// The command that connects it, as it can be typed, but for a region that nobody knows any more.
+    #[must_use]
+    pub fn connect_command(&self) -> String {
+        let place = match &self.instance_url {
+            Some(url) => format!("--instance-url {url}"),
+            None => "--region REGION".to_owned(),
+        };
+        let client = match self.grant.as_str() {
+            "client" => " --grant client",
+            _ => "",
+        };
+        format!("evergreen connect {} {place}{client}", self.integration)
+    }
+
     /// Whether a person must act.
     #[must_use]
     pub fn needs_attention(&self) -> bool {

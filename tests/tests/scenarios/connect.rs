@@ -272,6 +272,18 @@ async fn s52_a_client_grant_is_minted_and_minted_again() {
     bench.settle(&bare).await;
     let status = bare.status(&"acme/other".parse().unwrap()).await.unwrap();
     assert_eq!(status.attention.as_deref(), Some("client_rejected"));
+
+    // Also where the fleet has the right secret: what was given is what is meant.
+    let wrong = ClientConnect {
+        client_id: Some("evergreen-demo".to_owned()),
+        client_secret: Some("wrong".into()),
+        integration: "acme/third".parse().unwrap(),
+        ..ask()
+    };
+    app.connect_client(wrong).await.unwrap();
+    bench.settle(&app).await;
+    let status = app.status(&"acme/third".parse().unwrap()).await.unwrap();
+    assert_eq!(status.attention.as_deref(), Some("client_rejected"));
 }
 
 #[tokio::test]

@@ -67,6 +67,27 @@ async fn s55_a_backfill_schedules_what_is_not_scheduled_and_nothing_else() {
     assert_eq!(app.status(&target(stray)).await.unwrap().generation, 1);
 }
 
+/// What waits for a person waits on, and is not said to be scheduled, however often it is looked at.
+#[tokio::test]
+async fn s55_what_still_waits_for_a_person_is_not_called_adopted() {
+    let bench = Bench::with_a_clock(life(3600)).await;
+    let app = bench.app("worker-1");
+    let grants = bench.seed(1);
+    adopt(&app, &grants[0]).await;
+    let wrong = Fault::respond(400, r#"{"error":"invalid_client"}"#).times(3);
+    let handle = bench.simulator.handle();
+    handle.script(wrong.on_chain(&grants[0].chain)).unwrap();
+    app.refresh(&target(&grants[0])).await.unwrap();
+    for _ in 0..2 {
+        let done = app.backfill(&BackfillAsk::default()).await.unwrap();
+        assert_eq!((done.adopted, done.unchanged), (0, 1));
+        let status = app.status(&target(&grants[0])).await.unwrap();
+        assert_eq!(status.attention.as_deref(), Some("client_rejected"));
+    }
+    let done = app.backfill(&BackfillAsk::default()).await.unwrap();
+    assert_eq!((done.adopted, done.unchanged), (1, 0));
+}
+
 #[tokio::test]
 async fn s55_what_no_key_opens_is_named_and_left_as_it_is() {
     let bench = Bench::with_a_clock(life(3600)).await;

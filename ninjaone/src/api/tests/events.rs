@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use evergreen_engine::testing::{Fault, Op};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -131,6 +132,20 @@ async fn a_bound_key_hears_of_its_tenant_alone() {
             "{data}"
         );
         assert!(!data.to_string().contains(&seeded.tenant));
+    }
+}
+
+/// Whoever asks then would take silence for "nothing has happened".
+#[tokio::test]
+async fn while_the_store_is_away_no_stream_is_opened() {
+    let fixture = Fixture::new().await;
+    for query in ["", "?from=start", "?after=0.1-1"] {
+        fixture.way.next(Op::Now, Fault::Away);
+        let answer = fixture
+            .get(&format!("/v1/events{query}"), &fixture.read)
+            .await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{query}");
+        assert_eq!(answer.problem(), "store-unavailable");
     }
 }
 

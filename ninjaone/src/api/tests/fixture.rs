@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use evergreen_engine::Limits;
 use evergreen_engine::store::Store;
 use evergreen_engine::store::memory::MemoryStore;
+use evergreen_engine::testing::FaultyStore;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ pub(crate) struct Fixture {
     pub(crate) app: App,
     pub(crate) router: Router,
     pub(crate) store: Arc<dyn Store>,
+    /// The way to the store, where it is to fail.
+    pub(crate) way: FaultyStore,
     pub(crate) keys: KeyStore,
     pub(crate) ending: CancellationToken,
     pub(crate) admin: String,
@@ -91,7 +94,8 @@ impl Fixture {
             ..SimulatorOptions::default()
         };
         let simulator = Simulator::start(options).await.unwrap();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let way = FaultyStore::over(Arc::new(MemoryStore::new()));
+        let store: Arc<dyn Store> = Arc::new(way.clone());
         let key = KeyRing::generate().unwrap();
         let options = AppOptions {
             worker_id: "test".to_owned(),
@@ -121,6 +125,7 @@ impl Fixture {
             app,
             router: server::router(site),
             store,
+            way,
             keys,
             ending,
             admin,

@@ -96,8 +96,7 @@ fn help(
         }
         (404, ..) => "evergreen list shows what there is".to_owned(),
         (_, _, Some("reconnect")) => {
-            "a person must consent again: evergreen connect TENANT/INTEGRATION --region REGION"
-                .to_owned()
+            "connect it again; evergreen explain TENANT/INTEGRATION gives the command".to_owned()
         }
         (_, _, Some("fix_configuration")) => {
             "correct the configuration; evergreen status TENANT/INTEGRATION says which".to_owned()

@@ -38,8 +38,8 @@ const HOSTS: usize = 10;
 #[command(
     after_help = "Exit codes: 0 nothing is wrong (warnings may be told), 4 somebody must act, \
     5 Redis or NinjaOne cannot be reached.\n\n\
-    Example:\n  EVERGREEN_REDIS_URL=redis://127.0.0.1:6379 \
-    EVERGREEN_SEAL_KEYS_FILE=/etc/evergreen/seal-keys evergreen doctor"
+    Example:\n  export EVERGREEN_REDIS_URL=redis://127.0.0.1:6379\n  \
+    export EVERGREEN_SEAL_KEYS_FILE=/etc/evergreen/seal-keys\n  evergreen doctor"
 )]
 pub(crate) struct Args {
     #[command(flatten)]

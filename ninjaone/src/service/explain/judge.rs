@@ -82,8 +82,8 @@ fn stopped(facts: &Facts<'_>, told: &mut Told) {
     if let Some(reason) = &status.reason {
         let says = format!(
             "NinjaOne will not refresh it ({reason}), so no request is made until a person consents \
-             again: evergreen connect {}",
-            status.integration
+             again: {}",
+            status.connect_command()
         );
         told.tell("reconnect_required", Weight::Stops, says);
     }
@@ -97,8 +97,8 @@ fn stopped(facts: &Facts<'_>, told: &mut Told) {
         }
         Ok((_, Phase::Disconnected {})) => {
             let says = format!(
-                "It is disconnected and its credentials are erased. To begin anew: evergreen connect {}",
-                status.integration
+                "It is disconnected and its credentials are erased. To begin anew: {}",
+                status.connect_command()
             );
             told.tell("disconnected", Weight::Stops, says);
         }
