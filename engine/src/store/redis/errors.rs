@@ -57,6 +57,13 @@ pub(super) fn of_call(doing: impl Into<String>, error: &RedisError) -> StoreErro
     if crowded || codes.iter().any(|code| NOT_NOW.contains(&code.as_str())) {
         return away(doing, why);
     }
+    if turns_away(error) {
+        let why = format!(
+            "the server does not let this login in, or not that far ({why}): check the user and the \
+             password in its URL, and the user's ACL"
+        );
+        return refused(doing, why);
+    }
     if codes.iter().any(|code| ELSEWHERE.contains(&code.as_str())) {
         let why = format!(
             "the server is one node of a cluster and does not hold the key ({why}): use redis+cluster://"
@@ -111,11 +118,7 @@ impl Fault {
 
     /// Whether the login is not accepted, or does not reach that far.
     pub(super) fn is_about_the_login(&self) -> bool {
-        let Self::Said(error) = self else {
-            return false;
-        };
-        let turned_away = |code: &String| TURNED_AWAY.contains(&code.as_str());
-        error.kind() == ErrorKind::AuthenticationFailed || codes(error).iter().any(turned_away)
+        matches!(self, Self::Said(error) if turns_away(error))
     }
 
     pub(super) fn hint(&self) -> Hint {
@@ -153,6 +156,11 @@ impl From<PoolError> for Fault {
             other => Self::Away(other.to_string()),
         }
     }
+}
+
+fn turns_away(error: &RedisError) -> bool {
+    let turned_away = |code: &String| TURNED_AWAY.contains(&code.as_str());
+    error.kind() == ErrorKind::AuthenticationFailed || codes(error).iter().any(turned_away)
 }
 
 /// The first words of what the server said; a pipeline may have failed in several places.
