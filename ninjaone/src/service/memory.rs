@@ -146,9 +146,8 @@ impl Memory {
         }
         let mut handed = token.handed.clone();
         handed.expires_in_s = left / 1_000;
-        handed
-            .warning
-            .get_or_insert_with(|| "store_away".to_owned());
+        // What it was warned of then was said to somebody else.
+        handed.warning = Some("store_away".to_owned());
         Recalled::Token(Box::new(handed))
     }
 

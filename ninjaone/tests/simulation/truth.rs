@@ -59,6 +59,8 @@ pub(crate) struct Sending {
 
 /// Longest time that whoever sent a token waits for the answer, ms.
 const IN_FLIGHT_MAX: u64 = 10_000;
+/// Shortest time after which it may have given up, ms: `Limits::activity_min`, where its intent took long.
+const WAITS: u64 = 4_000;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Truth {
@@ -130,7 +132,7 @@ impl Truth {
         &mut self,
         by: u64,
         commit: &Commit,
-        v: u64,
+        (v, now_ms): (u64, u64),
         before: &Inspection,
         after: &Inspection,
         family: impl Fn(&str) -> Option<usize>,
@@ -205,9 +207,13 @@ impl Truth {
             sending.over |= sending.claim == commit.claim;
         }
         if still_in_flight {
+            // Whoever stood still until past its deadline finds the answer beside it, and has given up
+            // already; it is read on, and comes as a signal.
+            let gave_up = |sent: &Sending| on.contains(&"Unknown") && sent.at_ms + WAITS <= now_ms;
             let sendings = self.sendings.iter().enumerate();
-            let answered = sendings
-                .filter(|(_, sent)| sent.claim == commit.claim && sent.tells != Tells::Nothing);
+            let answered = sendings.filter(|(_, sent)| {
+                sent.claim == commit.claim && sent.tells != Tells::Nothing && !gave_up(sent)
+            });
             self.settled.extend(answered.map(|(number, _)| number));
         }
         let gone = matches!(sheet.wanted, Some(Wanted::Disconnected))

@@ -73,10 +73,11 @@ impl Store for Watched {
                 if !*already {
                     let after = self.store().inspect(&commit.id);
                     let family = |print: &str| scene.provider.family_of(print);
-                    let by = self.0.number;
-                    let complaint = scene
-                        .truth()
-                        .committed(by, commit, *v, &before, &after, family);
+                    let (by, now_ms) = (self.0.number, scene.trace.elapsed_ms());
+                    let complaint =
+                        scene
+                            .truth()
+                            .committed(by, commit, (*v, now_ms), &before, &after, family);
                     scene.check(complaint);
                     let log: serde_json::Value =
                         serde_json::from_str(&commit.log).unwrap_or_default();

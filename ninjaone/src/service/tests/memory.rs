@@ -32,6 +32,13 @@ async fn s23_a_token_that_was_read_is_served_for_a_minute_without_the_store_and_
     let (_stage, process, _) = stage().await;
     let read = token(&process, "acme/prod").await.unwrap();
     assert_eq!(read.warning, None);
+    // Somebody else's wish, and what was wrong with it.
+    let ask = TokenAsk {
+        min_validity: Some(100_000 * SECOND),
+        ..TokenAsk::default()
+    };
+    let shortened = process.app.token(&target("acme/prod"), &ask).await.unwrap();
+    assert_eq!(shortened.warning.as_deref(), Some("min_validity_shortened"));
     process.cut_off();
     advance(59 * SECOND).await;
     let remembered = token(&process, "acme/prod@user").await.unwrap();
