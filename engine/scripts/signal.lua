@@ -40,7 +40,7 @@ end
 local ends = ends_claim ~= '' and claim == ends_claim
 if v and unless_it_waits and not preemptive and not ends then
   for i, text in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
-    if string.sub(text, string.find(text, ' ', 1, true) + 1) == payload then
+    if string.sub(text, (string.find(text, ' ', 1, true) or 0) + 1) == payload then
       -- Written again on purpose, as above.
       redis.call('LSET', inbox, i - 1, text)
       return { 'already', now_text, v, owner and '1' or '0' }

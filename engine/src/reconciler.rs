@@ -93,7 +93,7 @@ async fn walk_for_ever(engine: Engine) {
         if part.is_none_or(|since| since.elapsed() >= PART_AGAIN) {
             if in_vain >= IN_VAIN {
                 // It ends by itself meanwhile, and the others have asked for it.
-                (part, in_vain, pause) = (None, 0, 2 * PART);
+                (part, in_vain, pause) = (None, 0, PART + PART_AGAIN);
                 continue;
             }
             match round.is_ours().await {

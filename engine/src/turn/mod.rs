@@ -257,7 +257,7 @@ fn note_turn<W: Workflow>(
     if let Some(at) = run.fired {
         env.counters.fired_late_by(run.now.saturating_sub(at));
     }
-    env.activities.record(&Transition {
+    let transition = Transition {
         id: &holding.id,
         v,
         fence: holding.record.fence,
@@ -269,7 +269,12 @@ fn note_turn<W: Workflow>(
         wake_at: run.wake_at,
         effects: &run.effects,
         entry: log,
-    });
+    };
+    // It is written: whoever panics while telling of it undoes nothing, and fails no turn.
+    let record = AssertUnwindSafe(|| env.activities.record(&transition));
+    if std::panic::catch_unwind(record).is_err() {
+        tracing::error!(id = %holding.id, v, "recording a transition: {PANICKED}");
+    }
 }
 
 /// What a commit has written.

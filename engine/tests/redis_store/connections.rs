@@ -89,6 +89,24 @@ async fn a_login_that_is_not_accepted_any_more_is_away() {
     assert!(matches!(told, Committed::Written { v: 1, .. }), "{told:?}");
 }
 
+/// What a role may not see is not there for it; that it came in before makes no difference.
+#[tokio::test]
+async fn what_a_role_may_not_ask_is_told_as_nothing() {
+    let server = Server::start(&["--appendonly", "yes"]);
+    let mut rights = redis::cmd("ACL");
+    rights.arg(&["SETUSER", "fleet", "on", ">pw", "~*", "&*", "+@all"]);
+    rights.arg(&["-slowlog", "-latency"]);
+    rights.exec_async(&mut server.raw().await).await.unwrap();
+    let options = RedisOptions {
+        url: server.url().replace("redis://", "redis://fleet:pw@"),
+        ..server.options()
+    };
+    let store = RedisStore::connect(options).await.unwrap();
+    assert_eq!(store.slow_calls(10).await.unwrap(), None);
+    assert_eq!(store.histogram("evalsha").await.unwrap(), None);
+    assert!(store.slow_from().await.unwrap().is_some());
+}
+
 /// A stopped server accepts connections and answers nothing.
 #[tokio::test]
 async fn a_stopped_server_is_away_and_nothing_hangs() {

@@ -48,8 +48,6 @@ pub(super) async fn follow(
     let last = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
-    // Whoever asks while the store is away is told so, and not that nothing has happened.
-    site.app().store_answers().await?;
     let cursor = match (last.or(after.as_deref()), from.as_deref()) {
         (Some(text), _) => text
             .parse()
@@ -58,6 +56,8 @@ pub(super) async fn follow(
         (None, Some("start")) => EventCursor::default(),
         (None, Some(_)) => return Err(Problem::invalid("from", "allowed are `now` and `start`")),
     };
+    // Whoever asks while the store is away is told so, and not that nothing has happened.
+    site.app().store_answers().await?;
     let Ok(permit) = Arc::clone(site.streams()).try_acquire_owned() else {
         return Err(Problem::busy(
             "as many event streams are open as this process serves",

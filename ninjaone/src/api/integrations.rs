@@ -16,7 +16,7 @@ use super::problem::Problem;
 use crate::integration::{GrantKind, Target};
 use crate::provider::{InstanceUrl, Region};
 use crate::service::{
-    AdoptOptions, Adopted, App, ClientConnect, Explanation, ListQuery, Listing, Offer,
+    AdoptOptions, Adopted, App, BUSY, ClientConnect, Explanation, ListQuery, Listing, Offer,
     RequeueAnswer, ServiceError, StatusView,
 };
 
@@ -322,10 +322,17 @@ pub(super) async fn adopt(
     input.end()?;
     own_app(bound, kind, offer.client_id.as_deref(), site.app())?;
     let dry_run = how.dry_run;
-    let adopted = site.app().adopt(offer, how).await?;
-    if !dry_run && matches!(adopted, Adopted::Adopted) {
+    let adopted = site.app().adopt(offer, how).await;
+    // What is on its way may be taken later, whatever the answer is.
+    let may_change = match &adopted {
+        Ok(Adopted::Unchanged) => false,
+        Ok(Adopted::Refused { reason, .. }) => reason == BUSY,
+        Ok(Adopted::Adopted) | Err(_) => true,
+    };
+    if !dry_run && may_change {
         acted(&on.key, "adopt", &on.target);
     }
+    let adopted = adopted?;
     let (status, result, field, reason) = match adopted {
         Adopted::Adopted if dry_run => (StatusCode::OK, "adopted", None, None),
         Adopted::Adopted => (StatusCode::CREATED, "adopted", None, None),

@@ -195,7 +195,11 @@ pub(super) fn webhooks(
 
 /// Says at the start that the keys are not those of this key space, where they open nothing of it. Whoever has
 /// lost the right ones has to run it all the same: it is how the integrations are connected anew.
-pub(super) async fn tell_of_foreign_keys(app: &App) {
+pub(super) fn tell_of_foreign_keys(app: &App) {
+    tokio::spawn(look_for_foreign_keys(app.clone()));
+}
+
+async fn look_for_foreign_keys(app: App) {
     match app.open_some(LOOKED_AT).await {
         Ok(found) if found.opened == 0 && !found.closed.is_empty() => tracing::error!(
             grants = ?found.closed,

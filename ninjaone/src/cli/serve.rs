@@ -36,7 +36,7 @@ pub(super) async fn run(args: Args) -> Ended {
     let webhook = config.webhook.take();
     let app = fleet::app(config, address, store, salt)?;
     let webhooks = fleet::webhooks(&app, webhook)?;
-    fleet::tell_of_foreign_keys(&app).await;
+    fleet::tell_of_foreign_keys(&app);
     // Before the first consent or import is sealed here. Whoever works asks again.
     if let Err(error) = app.agree_on_seal_key().await {
         tracing::warn!(%error, "which key every worker has is not known yet");

@@ -73,10 +73,12 @@ async fn watch(first: FleetStatus, args: &Args, api: &Api, ui: &mut Ui) -> Ended
     let mut last = first;
     let mut trouble: Option<Failure> = None;
     loop {
-        let mut text = page(&last, ui);
+        // What is wrong comes first, where no terminal is too short for it.
+        let mut text = String::new();
         if let Some(failure) = &trouble {
-            let _ = write!(text, "\n\n{failure}");
+            let _ = write!(text, "{failure}\n\n");
         }
+        text.push_str(&page(&last, ui));
         ui.draw(&frame(&text, rows()))?;
         sleep(args.every).await;
         match api.fleet().await {

@@ -37,7 +37,7 @@ pub(super) async fn run(args: Args) -> Ended {
     let webhook = config.webhook.take();
     let app = fleet::app(config, public, store, salt)?;
     let webhooks = fleet::webhooks(&app, webhook)?;
-    fleet::tell_of_foreign_keys(&app).await;
+    fleet::tell_of_foreign_keys(&app);
     tracing::info!(
         worker = app.worker_id(),
         metrics = address.map(|address| address.to_string()),

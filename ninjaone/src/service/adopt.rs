@@ -28,6 +28,9 @@ fn secret_alone(client_id: Option<&str>, client_secret: Option<&SecretString>) -
         && client_id.is_none_or(|id| id.trim().is_empty())
 }
 
+/// Why a grant was not taken at once; it may be taken yet.
+pub(crate) const BUSY: &str = "it is busy; import it again";
+
 /// The app that a grant was made with, and whether it is another than the fleet's.
 pub(super) struct WhichApp {
     pub(super) client_id: String,
@@ -141,7 +144,7 @@ impl App {
         }
         // Somebody was faster, or it waits behind a turn under way.
         Ok(match adoption(credential, phase, fingerprint.as_ref()) {
-            Adoption::Adopted => refused("grant", "it is busy; import it again"),
+            Adoption::Adopted => refused("grant", BUSY),
             verdict => told(verdict),
         })
     }

@@ -47,6 +47,7 @@ mod token;
 mod view;
 mod waiting;
 
+pub(crate) use adopt::BUSY;
 pub use consent::{Callback, Connected, ConsentAsk, ConsentError, ConsentStart};
 pub use error::{Recovery, ServiceError};
 pub use examine::Opened;

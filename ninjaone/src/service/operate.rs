@@ -168,17 +168,37 @@ impl App {
             if ask.limit.is_some_and(|limit| changes >= limit) {
                 break;
             }
-            let line = self.backfill_one(&grant, ask.dry_run).await?;
-            changes += usize::from(line.result == Verdict::Adopted);
+            let (line, looked_at) = self.backfill_one(&grant, ask.dry_run).await?;
+            // Also one that a request was sent for in vain.
+            changes += usize::from(looked_at || line.result == Verdict::Adopted);
             report.push(line);
         }
         Ok(report)
     }
 
-    async fn backfill_one(&self, grant: &GrantRef, dry_run: bool) -> Result<Line, ServiceError> {
+    /// Also tells whether it was looked at again, which may have cost a request.
+    async fn backfill_one(
+        &self,
+        grant: &GrantRef,
+        dry_run: bool,
+    ) -> Result<(Line, bool), ServiceError> {
         let Some(found) = self.find(grant, true).await? else {
-            return Ok(Line::unchanged(grant));
+            return Ok((Line::unchanged(grant), false));
         };
+        let waits = matches!(
+            found.view.machine,
+            Ok((_, Phase::Active { attention })) if attention != Attention::NoOfflineAccess
+        );
+        let line = self.backfill_found(grant, &found, dry_run).await?;
+        Ok((line, waits && !dry_run))
+    }
+
+    async fn backfill_found(
+        &self,
+        grant: &GrantRef,
+        found: &Found,
+        dry_run: bool,
+    ) -> Result<Line, ServiceError> {
         let (credential, phase) = match found.machine() {
             Ok(machine) => machine,
             Err(error) => return Ok(Line::refused(grant, "data", &error.to_string())),
@@ -207,9 +227,10 @@ impl App {
             } => Ok(Line::unchanged(grant)),
             Phase::Active { .. } if dry_run => Ok(Line::adopted(grant)),
             Phase::Active { .. } => {
-                self.tell(&found, &Signal::ConfigurationChanged, Delivery::default())
+                self.tell(found, &Signal::ConfigurationChanged, Delivery::default())
                     .await?;
-                let looked_at = self.drive_until(grant, false, at_rest).await?;
+                let heard = |found: &Found| found.view.reading.inbox_len == 0 && at_rest(found);
+                let looked_at = self.drive_until(grant, false, heard).await?;
                 Ok(match looked_at.machine()?.1 {
                     Phase::Active { .. } => Line::unchanged(grant),
                     _ => Line::adopted(grant),

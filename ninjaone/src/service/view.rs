@@ -232,16 +232,18 @@ impl StatusView {
         }
     }
 
-    /// The command that connects it, as it can be typed, but for a region that nobody knows any more.
+    /// The command that connects it, as it can be typed, but for a region that nobody knows any more, and for
+    /// the file with the secret of an app that is not the fleet's.
     #[must_use]
     pub fn connect_command(&self) -> String {
         let place = match &self.instance_url {
             Some(url) => format!("--instance-url {url}"),
             None => "--region REGION".to_owned(),
         };
-        let client = match self.grant.as_str() {
-            "client" => " --grant client",
-            _ => "",
+        let client = match (self.grant.as_str(), &self.client_id) {
+            ("client", Some(id)) => format!(" --grant client --client-id {id}"),
+            ("client", None) => " --grant client".to_owned(),
+            _ => String::new(),
         };
         format!("evergreen connect {} {place}{client}", self.integration)
     }

@@ -88,6 +88,28 @@ async fn s55_what_still_waits_for_a_person_is_not_called_adopted() {
     assert_eq!((done.adopted, done.unchanged), (1, 0));
 }
 
+/// A limit bounds what is asked of the provider, and not only what it answers well.
+#[tokio::test]
+async fn s55_a_limit_counts_what_was_looked_at_in_vain() {
+    let bench = Bench::with_a_clock(life(3600)).await;
+    let app = bench.app("worker-1");
+    let handle = bench.simulator.handle();
+    for grant in &bench.seed(3) {
+        adopt(&app, grant).await;
+        let wrong = Fault::respond(400, r#"{"error":"invalid_client"}"#).times(2);
+        handle.script(wrong.on_chain(&grant.chain)).unwrap();
+        app.refresh(&target(grant)).await.unwrap();
+    }
+    let before = handle.totals().requests;
+    let ask = BackfillAsk {
+        limit: Some(1),
+        ..BackfillAsk::default()
+    };
+    let done = app.backfill(&ask).await.unwrap();
+    assert_eq!((done.adopted, done.unchanged), (0, 1));
+    assert_eq!(handle.totals().requests, before + 1);
+}
+
 #[tokio::test]
 async fn s55_what_no_key_opens_is_named_and_left_as_it_is() {
     let bench = Bench::with_a_clock(life(3600)).await;

@@ -131,7 +131,7 @@ impl Ways {
             return Ok(answers);
         };
         // What is refused today is refused tomorrow; nobody must wait for it to come back.
-        let refused = matches!(fault.while_doing(""), StoreError::Refused { .. });
+        let refused = matches!(self.as_told(&fault, ""), StoreError::Refused { .. });
         if refused || whole == Whole::Yes || answers.iter().all(Option::is_none) {
             return Err(fault);
         }

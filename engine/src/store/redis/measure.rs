@@ -124,11 +124,8 @@ impl RedisStore {
         doing: &str,
         ask: &deadpool_redis::redis::Cmd,
     ) -> Result<Option<T>, StoreError> {
-        match self.0.ways.query(doing, &self.0.keys.meta(), ask).await {
-            Ok(told) => Ok(Some(told)),
-            Err(StoreError::Refused { .. }) => Ok(None),
-            Err(away) => Err(away),
-        }
+        let key = self.0.keys.meta();
+        self.0.ways.query_if_permitted(doing, &key, ask).await
     }
 }
 

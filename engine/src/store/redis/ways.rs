@@ -59,6 +59,18 @@ impl Ways {
         })
     }
 
+    /// A fault as whoever asked is told.
+    pub(super) fn as_told(&self, fault: &Fault, doing: impl Into<String>) -> StoreError {
+        match fault.while_doing(doing) {
+            StoreError::Refused { doing, why }
+                if fault.is_about_the_login() && self.let_in.load(Ordering::Relaxed) =>
+            {
+                away(doing, why)
+            }
+            error => error,
+        }
+    }
+
     /// The servers have been looked at: from now on a login that they do not accept may be accepted again.
     pub(super) fn let_in(&self) {
         self.let_in.store(true, Ordering::Relaxed);
@@ -94,6 +106,29 @@ impl Ways {
         let doing = || doing.to_owned();
         let (value, _) = self.bounded(self.reply_timeout, doing, going).await?;
         from_redis_value(value).map_err(|why| refused(doing(), why.to_string()))
+    }
+
+    /// Like [`Ways::query`], for what the server may refuse to this role: nothing then.
+    pub(super) async fn query_if_permitted<T: FromRedisValue>(
+        &self,
+        doing: &str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Option<T>, StoreError> {
+        let errand = Errand::Ask(Ask::Command(command));
+        let going = async {
+            match self.go(slot_of(key), &errand).await {
+                Ok((value, _)) => Ok(Some(value)),
+                Err(fault) if matches!(fault.while_doing(""), StoreError::Refused { .. }) => {
+                    Ok(None)
+                }
+                Err(fault) => Err(fault),
+            }
+        };
+        let doing = || doing.to_owned();
+        let value = self.bounded(self.reply_timeout, doing, going).await?;
+        let read = |value| from_redis_value(value).map_err(|why| refused(doing(), why.to_string()));
+        value.map(read).transpose()
     }
 
     /// Like [`Ways::query`], for what may be asked twice.
@@ -213,14 +248,7 @@ impl Ways {
                 if fault.hint() == Hint::Suspect {
                     self.routes.suspect();
                 }
-                match fault.while_doing(doing()) {
-                    StoreError::Refused { doing, why }
-                        if fault.is_about_the_login() && self.let_in.load(Ordering::Relaxed) =>
-                    {
-                        away(doing, why)
-                    }
-                    error => error,
-                }
+                self.as_told(&fault, doing())
             }),
             Err(_) => {
                 self.routes.suspect();
