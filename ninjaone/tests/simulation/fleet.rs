@@ -161,7 +161,8 @@ impl Fleet {
                     .trace
                     .say("store", format!("its clock jumps by {by} ms"));
                 scene.store_offset_ms.fetch_add(by, Ordering::Relaxed);
-                scene.truth().leases_are_off();
+                let now_ms = scene.trace.elapsed_ms();
+                scene.truth().clock_was_set(now_ms);
             }
             5 if plan.worker_clocks => {
                 if let Some(living) = host.living().as_ref() {

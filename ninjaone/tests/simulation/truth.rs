@@ -59,6 +59,8 @@ pub(crate) struct Sending {
 
 /// Longest time that whoever sent a token waits for the answer, ms.
 const IN_FLIGHT_MAX: u64 = 10_000;
+/// For so long a holder trusts its lease at most, ms.
+const LEASE_MS: u64 = 15_000;
 /// Shortest time after which it may have given up, ms: `Limits::activity_min`, where its intent took long.
 const WAITS: u64 = 4_000;
 
@@ -70,7 +72,8 @@ pub(crate) struct Truth {
     settled: BTreeSet<usize>,
     /// By process and integration, the claim whose intent was written last.
     intents: BTreeMap<(u64, String), String>,
-    leases_off: bool,
+    /// When the store's clock was last set by hand, ms.
+    clock_set_at: Option<u64>,
 }
 
 impl Truth {
@@ -309,14 +312,18 @@ impl Truth {
             if old.claim == new.claim {
                 return Err(format!("{again} in one turn"));
             }
-            if !self.leases_off && !old.over && old.at_ms + IN_FLIGHT_MAX > new.at_ms {
+            if self.clock_set_at.is_none() && !old.over && old.at_ms + IN_FLIGHT_MAX > new.at_ms {
                 let (since, by) = (old.at_ms, old.by);
                 return Err(format!(
                     "(2) {again} while {by} waits for its answer since {since}"
                 ));
             }
             // A person may ask for one more try of what was refused.
-            if self.settled.contains(&number) && old.resets == new.resets {
+            // Whoever trusted a lease when the clock was set may be another's second.
+            let trusted = self
+                .clock_set_at
+                .is_some_and(|at| new.at_ms <= at + LEASE_MS);
+            if self.settled.contains(&number) && old.resets == new.resets && !trusted {
                 return Err(format!(
                     "{again}, although the store knows that it is {:?} since {}",
                     old.tells, old.at_ms
@@ -341,8 +348,13 @@ impl Truth {
     }
 
     /// The store's clock was set by hand: leases may have ended early, and nobody is to blame.
-    pub(crate) fn leases_are_off(&mut self) {
-        self.leases_off = true;
+    pub(crate) fn clock_was_set(&mut self, now_ms: u64) {
+        self.clock_set_at = Some(now_ms);
+    }
+
+    /// Whether that has happened. What was due by the clock before may not be by the one after.
+    pub(crate) fn clock_is_odd(&self) -> bool {
+        self.clock_set_at.is_some()
     }
 
     /// How often anything was sent.
